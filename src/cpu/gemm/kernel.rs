@@ -1,0 +1,421 @@
+//! Register-tile kernels for the instruction sets we know, chosen once at run time.
+//!
+//! A tile is `R` rows by `V` vectors. Rows come from `a` as broadcasts, vectors from rows of `b`, so
+//! the result is stored along rows of `c`. Each element is one chain of multiply-adds in the order of
+//! `k`, whatever the tile; that is why blocking never changes the bits.
+
+#![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
+
+use std::sync::OnceLock;
+
+/// `c[R x V*lanes] (+)= a[R x k] * b[k x V*lanes]`; `tail` columns are live in the last vector.
+/// Arguments: k, a, rsa, csa, b, ldb, c, ldc, tail, accumulate.
+pub type Tile<T> =
+    unsafe fn(usize, *const T, isize, isize, *const T, isize, *mut T, isize, usize, bool);
+
+/// `c[i, j] (+)= dot(a row i, b row j)`, rows contiguous.
+/// Arguments: k, a, lda, b, ldb, c, rsc, csc, accumulate.
+pub type Dots<T> = unsafe fn(usize, *const T, isize, *const T, isize, *mut T, isize, isize, bool);
+
+/// The kernels of one instruction set.
+pub struct Kernels<T: 'static> {
+    /// Name of the instruction set, for reports.
+    pub name: &'static str,
+    /// Most rows in a tile.
+    pub mr: usize,
+    /// Elements in a vector.
+    pub lanes: usize,
+    /// `[rows - 1][vectors - 1]`, `b` packed (full vectors readable), `a` with unit row stride.
+    pub packed: &'static [[Tile<T>; 2]],
+    /// `[rows - 1][vectors - 1]`, any strides of `a`; columns beyond `tail` of `b` are not touched.
+    pub raw: &'static [[Tile<T>; 2]],
+    /// One row by up to eight vectors, as `raw`.
+    pub row: &'static [Tile<T>; 8],
+    /// `[rows of a - 1][rows of b - 1]`.
+    pub dots: &'static [[Dots<T>; 4]; 4],
+}
+
+impl<T> Kernels<T> {
+    /// Columns in a full tile.
+    pub fn nr(&self) -> usize {
+        2 * self.lanes
+    }
+}
+
+/// Float types that have gemm kernels.
+pub trait GemmScalar:
+    Copy
+    + Send
+    + Sync
+    + Default
+    + PartialEq
+    + std::fmt::Debug
+    + std::ops::Add<Output = Self>
+    + std::ops::AddAssign
+    + std::ops::Mul<Output = Self>
+    + 'static
+{
+    /// The best kernels for this machine.
+    fn kernels() -> &'static Kernels<Self>;
+    /// Every set of kernels this machine can run, for tests.
+    fn all_kernels() -> Vec<&'static Kernels<Self>>;
+}
+
+macro_rules! kernels {
+    (
+        $set:ident, $name:literal, $(#[$feature:meta])?, $t:ty, $lanes:literal, mr $mr:literal,
+        rows [$($r:literal)*],
+        $zero:ident, $set1:ident, $load:ident, $store:ident, $mask:ident, $loadm:ident, $storem:ident,
+        $fma:ident, $add:ident, $sum:ident
+    ) => {
+        pub mod $set {
+            use super::*;
+
+            /// # Safety
+            /// The CPU has the instruction set; all elements of the tile are readable or writable as
+            /// `Tile` describes.
+            $(#[$feature])?
+            unsafe fn tile<const R: usize, const V: usize, const PACKED: bool>(
+                k: usize,
+                a: *const $t,
+                rsa: isize,
+                csa: isize,
+                b: *const $t,
+                ldb: isize,
+                c: *mut $t,
+                ldc: isize,
+                tail: usize,
+                accumulate: bool,
+            ) {
+                let rsa = if PACKED { 1 } else { rsa };
+                // SAFETY: the caller's promise; `mask` hides the columns beyond `tail`.
+                unsafe {
+                    let mask = $mask(tail);
+                    let mut acc = [[$zero(); V]; R];
+                    let (mut ap, mut bp) = (a, b);
+                    for _ in 0..k {
+                        let mut bv = [$zero(); V];
+                        for v in 0..V - 1 {
+                            bv[v] = $load(bp.add(v * $lanes));
+                        }
+                        bv[V - 1] = if PACKED {
+                            $load(bp.add((V - 1) * $lanes))
+                        } else {
+                            $loadm(mask, bp.wrapping_add((V - 1) * $lanes))
+                        };
+                        for r in 0..R {
+                            let av = $set1(*ap.offset(r as isize * rsa));
+                            for v in 0..V {
+                                acc[r][v] = $fma(av, bv[v], acc[r][v]);
+                            }
+                        }
+                        ap = ap.wrapping_offset(csa);
+                        bp = bp.wrapping_offset(ldb);
+                    }
+                    if tail == $lanes {
+                        for r in 0..R {
+                            let row = c.offset(r as isize * ldc);
+                            for v in 0..V {
+                                let at = row.add(v * $lanes);
+                                let value = acc[r][v];
+                                $store(at, if accumulate { $add($load(at), value) } else { value });
+                            }
+                        }
+                    } else {
+                        for r in 0..R {
+                            let row = c.offset(r as isize * ldc);
+                            for v in 0..V {
+                                let at = row.add(v * $lanes);
+                                let value = acc[r][v];
+                                if v + 1 < V {
+                                    $store(at, if accumulate { $add($load(at), value) } else { value });
+                                } else {
+                                    let old = $loadm(mask, at);
+                                    let new = if accumulate { $add(old, value) } else { value };
+                                    $storem(mask, at, new);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+
+            /// # Safety
+            /// The CPU has the instruction set; `R` rows of `a` and `C` rows of `b` have `k` elements.
+            $(#[$feature])?
+            unsafe fn dots<const R: usize, const C: usize>(
+                k: usize,
+                a: *const $t,
+                lda: isize,
+                b: *const $t,
+                ldb: isize,
+                c: *mut $t,
+                rsc: isize,
+                csc: isize,
+                accumulate: bool,
+            ) {
+                // SAFETY: the caller's promise; the last partial vector is masked.
+                unsafe {
+                    let mut acc = [[$zero(); C]; R];
+                    let mut p = 0;
+                    while p + $lanes <= k {
+                        let mut av = [$zero(); R];
+                        for r in 0..R {
+                            av[r] = $load(a.offset(r as isize * lda).add(p));
+                        }
+                        for j in 0..C {
+                            let bv = $load(b.offset(j as isize * ldb).add(p));
+                            for r in 0..R {
+                                acc[r][j] = $fma(av[r], bv, acc[r][j]);
+                            }
+                        }
+                        p += $lanes;
+                    }
+                    if p < k {
+                        let mask = $mask(k - p);
+                        let mut av = [$zero(); R];
+                        for r in 0..R {
+                            av[r] = $loadm(mask, a.offset(r as isize * lda).add(p));
+                        }
+                        for j in 0..C {
+                            let bv = $loadm(mask, b.offset(j as isize * ldb).add(p));
+                            for r in 0..R {
+                                acc[r][j] = $fma(av[r], bv, acc[r][j]);
+                            }
+                        }
+                    }
+                    for r in 0..R {
+                        for j in 0..C {
+                            let at = c.offset(r as isize * rsc + j as isize * csc);
+                            let value = $sum(acc[r][j]);
+                            *at = if accumulate { *at + value } else { value };
+                        }
+                    }
+                }
+            }
+
+            pub static KERNELS: Kernels<$t> = Kernels {
+                name: $name,
+                mr: $mr,
+                lanes: $lanes,
+                packed: &[$([tile::<$r, 1, true>, tile::<$r, 2, true>]),*],
+                raw: &[$([tile::<$r, 1, false>, tile::<$r, 2, false>]),*],
+                row: &[
+                    tile::<1, 1, false>, tile::<1, 2, false>, tile::<1, 3, false>,
+                    tile::<1, 4, false>, tile::<1, 5, false>, tile::<1, 6, false>,
+                    tile::<1, 7, false>, tile::<1, 8, false>,
+                ],
+                dots: &[
+                    [dots::<1, 1>, dots::<1, 2>, dots::<1, 3>, dots::<1, 4>],
+                    [dots::<2, 1>, dots::<2, 2>, dots::<2, 3>, dots::<2, 4>],
+                    [dots::<3, 1>, dots::<3, 2>, dots::<3, 3>, dots::<3, 4>],
+                    [dots::<4, 1>, dots::<4, 2>, dots::<4, 3>, dots::<4, 4>],
+                ],
+            };
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::*;
+    use std::arch::x86_64::*;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn mask16(tail: usize) -> __mmask16 {
+        (0xffff_u32 >> (16 - tail)) as __mmask16
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn mask8(tail: usize) -> __mmask8 {
+        (0xff_u32 >> (8 - tail)) as __mmask8
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn storem16(mask: __mmask16, at: *mut f32, value: __m512) {
+        // SAFETY: the caller's promise that the live elements are writable.
+        unsafe { _mm512_mask_storeu_ps(at, mask, value) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn storem8(mask: __mmask8, at: *mut f64, value: __m512d) {
+        // SAFETY: the caller's promise that the live elements are writable.
+        unsafe { _mm512_mask_storeu_pd(at, mask, value) }
+    }
+
+    static ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn mask_f32(tail: usize) -> __m256i {
+        assert!(tail <= 8);
+        // SAFETY: eight elements from index 8 - tail lie inside the table.
+        unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - tail).cast()) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn mask_f64(tail: usize) -> __m256i {
+        mask_f32(2 * tail)
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn loadm_f32(mask: __m256i, at: *const f32) -> __m256 {
+        // SAFETY: the caller's promise that the live elements are readable.
+        unsafe { _mm256_maskload_ps(at, mask) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn loadm_f64(mask: __m256i, at: *const f64) -> __m256d {
+        // SAFETY: the caller's promise that the live elements are readable.
+        unsafe { _mm256_maskload_pd(at, mask) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn storem_f32(mask: __m256i, at: *mut f32, value: __m256) {
+        // SAFETY: the caller's promise that the live elements are writable.
+        unsafe { _mm256_maskstore_ps(at, mask, value) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn storem_f64(mask: __m256i, at: *mut f64, value: __m256d) {
+        // SAFETY: the caller's promise that the live elements are writable.
+        unsafe { _mm256_maskstore_pd(at, mask, value) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_f32(v: __m256) -> f32 {
+        let half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+        _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_f64(v: __m256d) -> f64 {
+        let half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+        _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
+    }
+
+    kernels!(avx512_f32, "avx512", #[target_feature(enable = "avx512f")], f32, 16, mr 12,
+        rows [1 2 3 4 5 6 7 8 9 10 11 12],
+        _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, mask16,
+        _mm512_maskz_loadu_ps, storem16, _mm512_fmadd_ps, _mm512_add_ps, _mm512_reduce_add_ps);
+    kernels!(avx512_f64, "avx512", #[target_feature(enable = "avx512f")], f64, 8, mr 12,
+        rows [1 2 3 4 5 6 7 8 9 10 11 12],
+        _mm512_setzero_pd, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, mask8,
+        _mm512_maskz_loadu_pd, storem8, _mm512_fmadd_pd, _mm512_add_pd, _mm512_reduce_add_pd);
+    kernels!(avx2_f32, "avx2", #[target_feature(enable = "avx2,fma")], f32, 8, mr 6,
+        rows [1 2 3 4 5 6],
+        _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, mask_f32,
+        loadm_f32, storem_f32, _mm256_fmadd_ps, _mm256_add_ps, sum_f32);
+    kernels!(avx2_f64, "avx2", #[target_feature(enable = "avx2,fma")], f64, 4, mr 6,
+        rows [1 2 3 4 5 6],
+        _mm256_setzero_pd, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, mask_f64,
+        loadm_f64, storem_f64, _mm256_fmadd_pd, _mm256_add_pd, sum_f64);
+}
+
+/// Vectors as arrays, for machines without a kernel of their own; the compiler makes SSE2 or NEON.
+mod portable {
+    use super::*;
+
+    macro_rules! arrays {
+        ($module:ident, $set:ident, $t:ty, $lanes:literal) => {
+            mod $module {
+                use super::*;
+                type Vector = [$t; $lanes];
+
+                #[inline(always)]
+                fn zero() -> Vector {
+                    [0.0; $lanes]
+                }
+                #[inline(always)]
+                fn set1(value: $t) -> Vector {
+                    [value; $lanes]
+                }
+                #[inline(always)]
+                unsafe fn load(at: *const $t) -> Vector {
+                    // SAFETY: the caller's promise that the elements are readable.
+                    unsafe { at.cast::<Vector>().read_unaligned() }
+                }
+                #[inline(always)]
+                unsafe fn store(at: *mut $t, value: Vector) {
+                    // SAFETY: the caller's promise that the elements are writable.
+                    unsafe { at.cast::<Vector>().write_unaligned(value) }
+                }
+                #[inline(always)]
+                fn mask(tail: usize) -> usize {
+                    tail
+                }
+                #[inline(always)]
+                unsafe fn loadm(tail: usize, at: *const $t) -> Vector {
+                    let mut out = zero();
+                    for i in 0..tail.min($lanes) {
+                        // SAFETY: the caller's promise that the live elements are readable.
+                        out[i] = unsafe { *at.add(i) };
+                    }
+                    out
+                }
+                #[inline(always)]
+                unsafe fn storem(tail: usize, at: *mut $t, value: Vector) {
+                    for i in 0..tail.min($lanes) {
+                        // SAFETY: the caller's promise that the live elements are writable.
+                        unsafe { *at.add(i) = value[i] };
+                    }
+                }
+                #[inline(always)]
+                fn fma(a: Vector, b: Vector, c: Vector) -> Vector {
+                    std::array::from_fn(|i| {
+                        if cfg!(target_arch = "aarch64") {
+                            a[i].mul_add(b[i], c[i])
+                        } else {
+                            a[i] * b[i] + c[i]
+                        }
+                    })
+                }
+                #[inline(always)]
+                fn add(a: Vector, b: Vector) -> Vector {
+                    std::array::from_fn(|i| a[i] + b[i])
+                }
+                #[inline(always)]
+                fn sum(a: Vector) -> $t {
+                    a.iter().sum()
+                }
+
+                kernels!($set, "portable", , $t, $lanes, mr 4, rows [1 2 3 4],
+                    zero, set1, load, store, mask, loadm, storem, fma, add, sum);
+            }
+            pub use $module::$set;
+        };
+    }
+    arrays!(single, portable_f32, f32, 4);
+    arrays!(double, portable_f64, f64, 2);
+}
+
+macro_rules! scalar {
+    ($t:ty, $avx512:ident, $avx2:ident, $portable:ident) => {
+        impl GemmScalar for $t {
+            #[inline]
+            fn kernels() -> &'static Kernels<$t> {
+                static CHOSEN: OnceLock<&'static Kernels<$t>> = OnceLock::new();
+                CHOSEN.get_or_init(|| Self::all_kernels()[0])
+            }
+
+            fn all_kernels() -> Vec<&'static Kernels<$t>> {
+                let mut all = Vec::new();
+                #[cfg(target_arch = "x86_64")]
+                {
+                    if is_x86_feature_detected!("avx512f") {
+                        all.push(&x86::$avx512::KERNELS);
+                    }
+                    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                        all.push(&x86::$avx2::KERNELS);
+                    }
+                }
+                all.push(&portable::$portable::KERNELS);
+                all
+            }
+        }
+    };
+}
+scalar!(f32, avx512_f32, avx2_f32, portable_f32);
+scalar!(f64, avx512_f64, avx2_f64, portable_f64);

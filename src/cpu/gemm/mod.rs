@@ -1,0 +1,553 @@
+//! Matrix products of strided operands.
+//!
+//! Large products pack both operands into panels and run a register tile over them; small ones read
+//! the operands where they are; products with few rows or columns are rows of dot products or sums
+//! of scaled rows. Which way is taken depends on sizes and strides alone, and every way sums each
+//! element in an order of its own, so the bits do not depend on the number of threads.
+
+#![allow(clippy::too_many_arguments)]
+
+mod int;
+mod kernel;
+mod pack;
+
+pub use int::{IntScalar, batched_gemm_int, gemm_int};
+pub use kernel::{GemmScalar, Kernels};
+pub use pack::with_scratch;
+
+use super::threads::{SendPtr, in_parallel, num_threads, parallel_for, parallel_pieces};
+use pack::pack_panel;
+
+/// Multiply-adds below which a product stays on one thread.
+const PARALLEL_WORK: usize = 1 << 20;
+
+/// A strided matrix to read.
+#[derive(Clone, Copy)]
+struct Mat<T> {
+    ptr: *const T,
+    rs: isize,
+    cs: isize,
+}
+
+// SAFETY: the pointer is only read while the caller of `gemm` keeps the operand alive and unwritten.
+unsafe impl<T> Send for Mat<T> {}
+// SAFETY: as for Send.
+unsafe impl<T> Sync for Mat<T> {}
+
+impl<T> Mat<T> {
+    fn t(self) -> Self {
+        Mat {
+            ptr: self.ptr,
+            rs: self.cs,
+            cs: self.rs,
+        }
+    }
+
+    fn at(self, row: usize, col: usize) -> *const T {
+        self.ptr
+            .wrapping_offset(row as isize * self.rs + col as isize * self.cs)
+    }
+}
+
+/// A strided matrix to write.
+#[derive(Clone, Copy)]
+struct Out<T> {
+    ptr: SendPtr<T>,
+    rs: isize,
+    cs: isize,
+}
+
+impl<T> Out<T> {
+    fn at(self, row: usize, col: usize) -> *mut T {
+        self.ptr
+            .get()
+            .wrapping_offset(row as isize * self.rs + col as isize * self.cs)
+    }
+}
+
+/// `c = a * b`, or `c += a * b` with `accumulate`: `a` is `m x k`, `b` is `k x n`, `c` is `m x n`,
+/// element `(i, j)` of a matrix at `i * row stride + j * column stride`, strides in elements.
+///
+/// # Safety
+/// All elements of `a` and `b` are readable; those of `c` are distinct, writable, not part of `a` or
+/// `b`, and initialised when `accumulate` is set.
+pub unsafe fn gemm<T: GemmScalar>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: *const T,
+    rsa: isize,
+    csa: isize,
+    b: *const T,
+    rsb: isize,
+    csb: isize,
+    c: *mut T,
+    rsc: isize,
+    csc: isize,
+    accumulate: bool,
+) {
+    let a = Mat {
+        ptr: a,
+        rs: rsa,
+        cs: csa,
+    };
+    let b = Mat {
+        ptr: b,
+        rs: rsb,
+        cs: csb,
+    };
+    let c = Out {
+        ptr: SendPtr(c),
+        rs: rsc,
+        cs: csc,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, accumulate) }
+}
+
+/// A batch of products; matrix `i` of an operand starts at `i * batch stride`.
+///
+/// # Safety
+/// As for [`gemm`], for every matrix of the batch; the matrices of `c` do not overlap.
+pub unsafe fn batched_gemm<T: GemmScalar>(
+    batch: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: *const T,
+    bsa: isize,
+    rsa: isize,
+    csa: isize,
+    b: *const T,
+    bsb: isize,
+    rsb: isize,
+    csb: isize,
+    c: *mut T,
+    bsc: isize,
+    rsc: isize,
+    csc: isize,
+    accumulate: bool,
+) {
+    let kernels = T::kernels();
+    let a = Mat {
+        ptr: a,
+        rs: rsa,
+        cs: csa,
+    };
+    let b = Mat {
+        ptr: b,
+        rs: rsb,
+        cs: csb,
+    };
+    let c = SendPtr(c);
+    let one = |i: usize| {
+        let a = Mat {
+            ptr: a.at(0, 0).wrapping_offset(i as isize * bsa),
+            rs: a.rs,
+            cs: a.cs,
+        };
+        let b = Mat {
+            ptr: b.at(0, 0).wrapping_offset(i as isize * bsb),
+            rs: b.rs,
+            cs: b.cs,
+        };
+        let c = Out {
+            ptr: SendPtr(c.get().wrapping_offset(i as isize * bsc)),
+            rs: rsc,
+            cs: csc,
+        };
+        // SAFETY: the caller's promise for matrix `i`.
+        unsafe { gemm_with(kernels, m, n, k, a, b, c, accumulate) }
+    };
+    let work = m.saturating_mul(n).saturating_mul(k).max(1);
+    // Few large products go one by one, each on all threads; many go side by side.
+    if batch < 2 * num_threads() && work >= PARALLEL_WORK {
+        (0..batch).for_each(one);
+    } else {
+        parallel_for(batch, (PARALLEL_WORK / 4 / work).max(1), |range| {
+            range.for_each(one);
+        });
+    }
+}
+
+unsafe fn gemm_with<T: GemmScalar>(
+    kernels: &Kernels<T>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<T>,
+    b: Mat<T>,
+    c: Out<T>,
+    accumulate: bool,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    // SAFETY: every access below stays inside the operands, whose validity is the caller's promise.
+    unsafe {
+        if k == 0 {
+            if !accumulate {
+                fill_zero(m, n, c);
+            }
+            return;
+        }
+        // A column is a row of the transposed product.
+        if n == 1 && m > 1 {
+            return gemm_with(kernels, 1, m, k, b.t(), a.t(), transposed(c), accumulate);
+        }
+        if c.cs != 1 && c.rs == 1 && m > 1 {
+            return gemm_with(kernels, n, m, k, b.t(), a.t(), transposed(c), accumulate);
+        }
+        let a_rows = a.cs == 1 || k == 1;
+        let b_cols = b.rs == 1 || k == 1;
+        let b_rows = b.cs == 1 || n == 1;
+        // Few rows or columns, both operands contiguous along k: dot products.
+        if k >= kernels.lanes {
+            if m == 1 && b_cols && (b.cs != 1 || n == 1) {
+                return dots_copied(kernels, m, n, k, a, b, c, accumulate, !a_rows, false);
+            }
+            if m <= 8 && b_cols && !b_rows {
+                return dots_copied(kernels, m, n, k, a, b, c, accumulate, !a_rows, false);
+            }
+            if n <= 4 && a_rows && m > 1 {
+                return dots_copied(kernels, m, n, k, a, b, c, accumulate, false, !b_cols);
+            }
+        }
+        if c.cs != 1 && n > 1 {
+            // Neither rows nor columns of the result are contiguous: go through a copy.
+            return with_scratch::<T, _>(m * n, |ptr| {
+                let tmp = Out {
+                    ptr,
+                    rs: n as isize,
+                    cs: 1,
+                };
+                gemm_with(kernels, m, n, k, a, b, tmp, false);
+                for i in 0..m {
+                    for j in 0..n {
+                        let (from, to) = (*tmp.at(i, j), c.at(i, j));
+                        *to = if accumulate { *to + from } else { from };
+                    }
+                }
+            });
+        }
+        if m == 1 && b_rows {
+            return row_times(kernels, n, k, a, b, c, accumulate);
+        }
+        let work = m * n * k;
+        let small = b_rows && (m <= kernels.mr || k * n * size_of::<T>() <= 48 << 10);
+        if small && (work < PARALLEL_WORK || m <= kernels.mr) {
+            return unpacked(kernels, m, n, k, a, b, c, accumulate);
+        }
+        packed(kernels, m, n, k, a, b, c, accumulate);
+    }
+}
+
+fn transposed<T>(c: Out<T>) -> Out<T> {
+    Out {
+        ptr: c.ptr,
+        rs: c.cs,
+        cs: c.rs,
+    }
+}
+
+unsafe fn fill_zero<T: GemmScalar>(m: usize, n: usize, c: Out<T>) {
+    for i in 0..m {
+        for j in 0..n {
+            // SAFETY: inside the result by the caller's promise.
+            unsafe { *c.at(i, j) = T::default() };
+        }
+    }
+}
+
+/// Runs one piece per range of `0..n`, ranges being multiples of `unit`, in parallel if `work` pays.
+fn split(n: usize, unit: usize, work: usize, f: impl Fn(usize, usize) + Sync) {
+    let threads = if work < PARALLEL_WORK / 4 || in_parallel() {
+        1
+    } else {
+        num_threads()
+    };
+    let units = n.div_ceil(unit);
+    if threads == 1 || units == 1 {
+        return f(0, n);
+    }
+    // The split may depend on the threads: no element's sum crosses a piece.
+    let piece = units.div_ceil(4 * threads) * unit;
+    parallel_pieces(n.div_ceil(piece), |i| {
+        f(i * piece, ((i + 1) * piece).min(n))
+    });
+}
+
+/// Dot products, after copying an operand whose rows are not contiguous along k.
+unsafe fn dots_copied<T: GemmScalar>(
+    kernels: &Kernels<T>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<T>,
+    b: Mat<T>,
+    c: Out<T>,
+    accumulate: bool,
+    copy_a: bool,
+    copy_b: bool,
+) {
+    let (extra_a, extra_b) = (
+        if copy_a { m * k } else { 0 },
+        if copy_b { n * k } else { 0 },
+    );
+    // SAFETY: the scratch has room for both copies; the rest is the caller's promise.
+    unsafe {
+        if extra_a + extra_b == 0 {
+            return dots(kernels, m, n, k, a, b.t(), c, accumulate);
+        }
+        with_scratch::<T, _>(extra_a + extra_b, |scratch| {
+            let copy = |from: Mat<T>, rows: usize, to: *mut T| {
+                for i in 0..rows {
+                    for p in 0..k {
+                        *to.add(i * k + p) = *from.at(i, p);
+                    }
+                }
+                Mat {
+                    ptr: to.cast_const(),
+                    rs: k as isize,
+                    cs: 1,
+                }
+            };
+            let a = if copy_a { copy(a, m, scratch.get()) } else { a };
+            let bt = if copy_b {
+                copy(b.t(), n, scratch.get().add(extra_a))
+            } else {
+                b.t()
+            };
+            dots(kernels, m, n, k, a, bt, c, accumulate);
+        });
+    }
+}
+
+/// `c[i, j] = dot(a row i, bt row j)`, both contiguous along k.
+unsafe fn dots<T: GemmScalar>(
+    kernels: &Kernels<T>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<T>,
+    bt: Mat<T>,
+    c: Out<T>,
+    accumulate: bool,
+) {
+    let run = |i0: usize, i1: usize, j0: usize, j1: usize| {
+        for j in (j0..j1).step_by(4) {
+            for i in (i0..i1).step_by(4) {
+                let kernel = kernels.dots[(i1 - i).min(4) - 1][(j1 - j).min(4) - 1];
+                // SAFETY: the tile lies inside the operands.
+                unsafe {
+                    kernel(
+                        k,
+                        a.at(i, 0),
+                        a.rs,
+                        bt.at(j, 0),
+                        bt.rs,
+                        c.at(i, j),
+                        c.rs,
+                        c.cs,
+                        accumulate,
+                    );
+                }
+            }
+        }
+    };
+    if n >= m {
+        split(n, 4, m * n * k, |j0, j1| run(0, m, j0, j1));
+    } else {
+        split(m, 4, m * n * k, |i0, i1| run(i0, i1, 0, n));
+    }
+}
+
+/// One row times a matrix with contiguous rows.
+unsafe fn row_times<T: GemmScalar>(
+    kernels: &Kernels<T>,
+    n: usize,
+    k: usize,
+    a: Mat<T>,
+    b: Mat<T>,
+    c: Out<T>,
+    accumulate: bool,
+) {
+    let lanes = kernels.lanes;
+    split(n, 8 * lanes, n * k, |j0, j1| {
+        for j in (j0..j1).step_by(8 * lanes) {
+            let cols = (j1 - j).min(8 * lanes);
+            let vectors = cols.div_ceil(lanes);
+            let tail = cols - (vectors - 1) * lanes;
+            // SAFETY: `cols` columns from `j` lie inside `b` and `c`.
+            unsafe {
+                kernels.row[vectors - 1](
+                    k,
+                    a.at(0, 0),
+                    0,
+                    a.cs,
+                    b.at(0, j),
+                    b.rs,
+                    c.at(0, j),
+                    c.rs,
+                    tail,
+                    accumulate,
+                );
+            }
+        }
+    });
+}
+
+/// Small products: tiles straight over the operands; rows of `b` and `c` are contiguous.
+unsafe fn unpacked<T: GemmScalar>(
+    kernels: &Kernels<T>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<T>,
+    b: Mat<T>,
+    c: Out<T>,
+    accumulate: bool,
+) {
+    let (lanes, nr) = (kernels.lanes, kernels.nr());
+    let height = m.div_ceil(m.div_ceil(kernels.mr));
+    split(n, nr, m * n * k, |j0, j1| {
+        for i in (0..m).step_by(height) {
+            let tiles = &kernels.raw[(m - i).min(height) - 1];
+            for j in (j0..j1).step_by(nr) {
+                let cols = (j1 - j).min(nr);
+                let vectors = 1 + usize::from(cols > lanes);
+                let tail = cols - (vectors - 1) * lanes;
+                // SAFETY: the tile lies inside the operands.
+                unsafe {
+                    tiles[vectors - 1](
+                        k,
+                        a.at(i, 0),
+                        a.rs,
+                        a.cs,
+                        b.at(0, j),
+                        b.rs,
+                        c.at(i, j),
+                        c.rs,
+                        tail,
+                        accumulate,
+                    );
+                }
+            }
+        }
+    });
+}
+
+/// Large products: both operands packed, block by block.
+unsafe fn packed<T: GemmScalar>(
+    kernels: &Kernels<T>,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<T>,
+    b: Mat<T>,
+    c: Out<T>,
+    accumulate: bool,
+) {
+    let (lanes, nr) = (kernels.lanes, kernels.nr());
+    // A row panel of `a` stays in the first-level cache, a column block of `b` in the second.
+    let kc_most = 1536 / size_of::<T>();
+    let kc = k.div_ceil(k.div_ceil(kc_most)).next_multiple_of(4).min(k);
+    let block_most = (480 << 10) / (kc * size_of::<T>()) / nr * nr;
+    let block_most = block_most.max(nr);
+    let (mc, nc) = (m.min(3072), n.min(3072 / nr * nr));
+    let height = mc.div_ceil(mc.div_ceil(kernels.mr));
+    let mc_full = mc.next_multiple_of(height);
+    let nc_full = nc.next_multiple_of(nr);
+    with_scratch::<T, _>((mc_full + nc_full) * kc, |scratch| {
+        let pack_a = scratch;
+        // SAFETY: inside the scratch.
+        let pack_b = SendPtr(unsafe { scratch.get().add(mc_full * kc) });
+        for jc in (0..n).step_by(nc) {
+            let nb = (n - jc).min(nc);
+            let blocks = nb.div_ceil(block_most);
+            let block = nb.div_ceil(blocks).next_multiple_of(nr);
+            for pc in (0..k).step_by(kc) {
+                let kb = (k - pc).min(kc);
+                split(nb, nr, nb * kb * 4, |j0, j1| {
+                    for j in (j0..j1).step_by(nr) {
+                        // SAFETY: panel `j / nr` of the scratch belongs to this piece.
+                        unsafe {
+                            pack_panel(
+                                pack_b.get().add(j * kb),
+                                nr,
+                                b.at(pc, jc + j),
+                                b.cs,
+                                b.rs,
+                                (nb - j).min(nr),
+                                kb,
+                            );
+                        }
+                    }
+                });
+                for ic in (0..m).step_by(mc) {
+                    let mb = (m - ic).min(mc);
+                    split(mb, height, mb * kb * 4, |i0, i1| {
+                        for i in (i0..i1).step_by(height) {
+                            // SAFETY: panel `i / height` of the scratch belongs to this piece.
+                            unsafe {
+                                pack_panel(
+                                    pack_a.get().add(i * kb),
+                                    height,
+                                    a.at(ic + i, pc),
+                                    a.rs,
+                                    a.cs,
+                                    (mb - i).min(height),
+                                    kb,
+                                );
+                            }
+                        }
+                    });
+                    let col_blocks = nb.div_ceil(block);
+                    let bands = if mb * nb * kb < PARALLEL_WORK / 2 || num_threads() == 1 {
+                        1
+                    } else {
+                        mb.div_ceil(height)
+                            .min((8 * num_threads()).div_ceil(col_blocks))
+                    };
+                    let band = mb.div_ceil(height).div_ceil(bands) * height;
+                    let bands = mb.div_ceil(band);
+                    let piece = |at: usize| {
+                        let (j0, i0) = (at / bands * block, at % bands * band);
+                        let (j1, i1) = ((j0 + block).min(nb), (i0 + band).min(mb));
+                        for i in (i0..i1).step_by(height) {
+                            let tiles = &kernels.packed[(i1 - i).min(height) - 1];
+                            for j in (j0..j1).step_by(nr) {
+                                let cols = (j1 - j).min(nr);
+                                let vectors = 1 + usize::from(cols > lanes);
+                                // SAFETY: the tile lies inside the panels and `c`; pieces are
+                                // disjoint in `c`.
+                                unsafe {
+                                    tiles[vectors - 1](
+                                        kb,
+                                        pack_a.get().add(i * kb),
+                                        1,
+                                        height as isize,
+                                        pack_b.get().add(j * kb),
+                                        nr as isize,
+                                        c.at(ic + i, jc + j),
+                                        c.rs,
+                                        cols - (vectors - 1) * lanes,
+                                        accumulate || pc > 0,
+                                    );
+                                }
+                            }
+                        }
+                    };
+                    if bands * col_blocks == 1 || bands == 1 && num_threads() == 1 {
+                        (0..col_blocks).for_each(piece);
+                    } else {
+                        parallel_pieces(bands * col_blocks, piece);
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests;
