@@ -141,6 +141,7 @@ multiversion! {
 
 /// Natural logarithm of x in (0, 1], single precision (Cephes' polynomial).
 #[inline(always)]
+#[allow(clippy::excessive_precision)] // shorter literals round to neighbours
 fn log_f32(x: f32) -> f32 {
     let bits = x.max(f32::MIN_POSITIVE).to_bits();
     let mantissa = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);
@@ -151,11 +152,11 @@ fn log_f32(x: f32) -> f32 {
     let mut y = 7.037_683_6e-2_f32;
     for c in [
         -1.151_461e-1,
-        1.167_699_9e-1,
+        1.167_699_874e-1,
         -1.242_014_1e-1,
         1.424_932_3e-1,
         -1.666_805_8e-1,
-        2.000_071_5e-1,
+        2.000_071_476_5e-1,
         -2.499_999_4e-1,
         3.333_333e-1,
     ] {
