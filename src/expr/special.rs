@@ -7,6 +7,8 @@ mod bessel;
 mod erf;
 mod gamma;
 mod igamma;
+#[cfg(test)]
+mod tests;
 
 /// The functions on both float types that kernels compute in.
 pub trait Real: Copy {

@@ -1,9 +1,9 @@
 //! Bessel functions of orders 0 and 1: J, Y and the modified I.
 //!
-//! J and Y have the values of PyTorch. Cephes means the denominators R, Q and Y of its tables with a
-//! leading coefficient 1, which PyTorch leaves out; so the values are true to about 1e-6 only from x = 3
-//! to 15. A 1 before those tables (`R0_Q`, `Q0_Q`, `Y0_Q`, `R1_Q`, `Q1_Q`, `Y1_Q`) gives the functions
-//! to full precision.
+//! J and Y have the values of PyTorch, which computes Cephes' formulas without the leading 1 that Cephes
+//! implies in the denominators `R0_Q`, `Q0_Q`, `Y0_Q`, `R1_Q`, `Q1_Q` and `Y1_Q`. The values are off by up
+//! to 8e-7 around x = 5, and less than 1e-11 below 3 and above 15. With a 1 put before those tables the
+//! functions are true to about 1e-15.
 
 use super::poly;
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_4};
