@@ -10,16 +10,21 @@
 mod int;
 mod kernel;
 mod pack;
+mod packed;
 
 pub use int::{IntScalar, batched_gemm_int, gemm_int};
 pub use kernel::{GemmScalar, Kernels};
-pub use pack::with_scratch;
+pub use pack::{pack_panel, with_scratch};
+pub use packed::{Panels, gemm_panels, strided_panels};
 
 use super::threads::{SendPtr, in_parallel, num_threads, parallel_for, parallel_pieces};
-use pack::pack_panel;
+use packed::Strided;
 
 /// Multiply-adds below which a product stays on one thread.
 const PARALLEL_WORK: usize = 1 << 20;
+
+/// Elements of a right operand small enough to turn on the stack.
+const SMALL_COPY: usize = 512;
 
 /// A strided matrix to read.
 #[derive(Clone, Copy)]
@@ -209,7 +214,7 @@ unsafe fn gemm_with<T: GemmScalar>(
             if m <= 8 && b_cols && !b_rows {
                 return dots_copied(kernels, m, n, k, a, b, c, accumulate, !a_rows, false);
             }
-            if n <= 4 && a_rows && m > 1 {
+            if n <= 12 && a_rows && m > 1 && (n <= 4 || k >= 4 * kernels.lanes) && m > n {
                 return dots_copied(kernels, m, n, k, a, b, c, accumulate, false, !b_cols);
             }
         }
@@ -233,12 +238,53 @@ unsafe fn gemm_with<T: GemmScalar>(
         if m == 1 && b_rows {
             return row_times(kernels, n, k, a, b, c, accumulate);
         }
+        if n <= 12 && m >= 32 && a.rs == 1 && c.rs != 1 {
+            // Columns of `a` are contiguous: make the result by columns, then turn it.
+            return with_scratch::<T, _>(m * n, |ptr| {
+                let tmp = Out {
+                    ptr,
+                    rs: m as isize,
+                    cs: 1,
+                };
+                gemm_with(kernels, n, m, k, b.t(), a.t(), tmp, false);
+                for i in 0..m {
+                    for j in 0..n {
+                        let (from, to) = (*tmp.at(j, i), c.at(i, j));
+                        *to = if accumulate { *to + from } else { from };
+                    }
+                }
+            });
+        }
         let work = m * n * k;
+        if !b_rows && k * n <= SMALL_COPY && work < PARALLEL_WORK {
+            let mut copy = [T::default(); SMALL_COPY];
+            for p in 0..k {
+                for j in 0..n {
+                    copy[p * n + j] = *b.at(p, j);
+                }
+            }
+            let b = Mat {
+                ptr: copy.as_ptr(),
+                rs: n as isize,
+                cs: 1,
+            };
+            return unpacked(kernels, m, n, k, a, b, c, accumulate);
+        }
         let small = b_rows && (m <= kernels.mr || k * n * size_of::<T>() <= 48 << 10);
         if small && (work < PARALLEL_WORK || m <= kernels.mr) {
             return unpacked(kernels, m, n, k, a, b, c, accumulate);
         }
-        packed(kernels, m, n, k, a, b, c, accumulate);
+        let a = Strided {
+            ptr: a.ptr,
+            across: a.rs,
+            step: a.cs,
+        };
+        let b = Strided {
+            ptr: b.ptr,
+            across: b.cs,
+            step: b.rs,
+        };
+        packed::packed(kernels, m, n, k, &a, &b, c.ptr, c.rs, accumulate);
     }
 }
 
@@ -431,118 +477,6 @@ unsafe fn unpacked<T: GemmScalar>(
                         tail,
                         accumulate,
                     );
-                }
-            }
-        }
-    });
-}
-
-/// Large products: both operands packed, block by block.
-unsafe fn packed<T: GemmScalar>(
-    kernels: &Kernels<T>,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: Mat<T>,
-    b: Mat<T>,
-    c: Out<T>,
-    accumulate: bool,
-) {
-    let (lanes, nr) = (kernels.lanes, kernels.nr());
-    // A row panel of `a` stays in the first-level cache, a column block of `b` in the second.
-    let kc_most = 1536 / size_of::<T>();
-    let kc = k.div_ceil(k.div_ceil(kc_most)).next_multiple_of(4).min(k);
-    let block_most = (480 << 10) / (kc * size_of::<T>()) / nr * nr;
-    let block_most = block_most.max(nr);
-    let (mc, nc) = (m.min(3072), n.min(3072 / nr * nr));
-    let height = mc.div_ceil(mc.div_ceil(kernels.mr));
-    let mc_full = mc.next_multiple_of(height);
-    let nc_full = nc.next_multiple_of(nr);
-    with_scratch::<T, _>((mc_full + nc_full) * kc, |scratch| {
-        let pack_a = scratch;
-        // SAFETY: inside the scratch.
-        let pack_b = SendPtr(unsafe { scratch.get().add(mc_full * kc) });
-        for jc in (0..n).step_by(nc) {
-            let nb = (n - jc).min(nc);
-            let blocks = nb.div_ceil(block_most);
-            let block = nb.div_ceil(blocks).next_multiple_of(nr);
-            for pc in (0..k).step_by(kc) {
-                let kb = (k - pc).min(kc);
-                split(nb, nr, nb * kb * 4, |j0, j1| {
-                    for j in (j0..j1).step_by(nr) {
-                        // SAFETY: panel `j / nr` of the scratch belongs to this piece.
-                        unsafe {
-                            pack_panel(
-                                pack_b.get().add(j * kb),
-                                nr,
-                                b.at(pc, jc + j),
-                                b.cs,
-                                b.rs,
-                                (nb - j).min(nr),
-                                kb,
-                            );
-                        }
-                    }
-                });
-                for ic in (0..m).step_by(mc) {
-                    let mb = (m - ic).min(mc);
-                    split(mb, height, mb * kb * 4, |i0, i1| {
-                        for i in (i0..i1).step_by(height) {
-                            // SAFETY: panel `i / height` of the scratch belongs to this piece.
-                            unsafe {
-                                pack_panel(
-                                    pack_a.get().add(i * kb),
-                                    height,
-                                    a.at(ic + i, pc),
-                                    a.rs,
-                                    a.cs,
-                                    (mb - i).min(height),
-                                    kb,
-                                );
-                            }
-                        }
-                    });
-                    let col_blocks = nb.div_ceil(block);
-                    let bands = if mb * nb * kb < PARALLEL_WORK / 2 || num_threads() == 1 {
-                        1
-                    } else {
-                        mb.div_ceil(height)
-                            .min((8 * num_threads()).div_ceil(col_blocks))
-                    };
-                    let band = mb.div_ceil(height).div_ceil(bands) * height;
-                    let bands = mb.div_ceil(band);
-                    let piece = |at: usize| {
-                        let (j0, i0) = (at / bands * block, at % bands * band);
-                        let (j1, i1) = ((j0 + block).min(nb), (i0 + band).min(mb));
-                        for i in (i0..i1).step_by(height) {
-                            let tiles = &kernels.packed[(i1 - i).min(height) - 1];
-                            for j in (j0..j1).step_by(nr) {
-                                let cols = (j1 - j).min(nr);
-                                let vectors = 1 + usize::from(cols > lanes);
-                                // SAFETY: the tile lies inside the panels and `c`; pieces are
-                                // disjoint in `c`.
-                                unsafe {
-                                    tiles[vectors - 1](
-                                        kb,
-                                        pack_a.get().add(i * kb),
-                                        1,
-                                        height as isize,
-                                        pack_b.get().add(j * kb),
-                                        nr as isize,
-                                        c.at(ic + i, jc + j),
-                                        c.rs,
-                                        cols - (vectors - 1) * lanes,
-                                        accumulate || pc > 0,
-                                    );
-                                }
-                            }
-                        }
-                    };
-                    if bands * col_blocks == 1 || bands == 1 && num_threads() == 1 {
-                        (0..col_blocks).for_each(piece);
-                    } else {
-                        parallel_pieces(bands * col_blocks, piece);
-                    }
                 }
             }
         }
