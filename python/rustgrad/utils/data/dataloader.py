@@ -113,7 +113,7 @@ class DataLoader(Generic[_T_co]):
                 "prefetch_factor option could only be specified in multiprocessing."
                 "let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
             )
-        elif num_workers > 0 and prefetch_factor is None:
+        if num_workers > 0 and prefetch_factor is None:
             prefetch_factor = 2
         elif prefetch_factor is not None and prefetch_factor < 0:
             raise ValueError("prefetch_factor option should be non-negative")
@@ -140,7 +140,7 @@ class DataLoader(Generic[_T_co]):
                 raise ValueError(
                     f"DataLoader with IterableDataset: expected unspecified sampler option, but got sampler={sampler}"
                 )
-            elif batch_sampler is not None:
+            if batch_sampler is not None:
                 raise ValueError(
                     "DataLoader with IterableDataset: expected unspecified "
                     f"batch_sampler option, but got batch_sampler={batch_sampler}"
