@@ -103,15 +103,14 @@ class _RealFormat:
         low, high = min(map(abs, shown)), max(map(abs, shown))
         wide = high / low > 1000.0 or high > 1.0e8
         self.sci = wide or (not self.whole and low < 1.0e-4)
-        # The width follows the values' own notation, even where sci_mode then forces the other one.
+        if PRINT_OPTS.sci_mode is not None:
+            self.sci = PRINT_OPTS.sci_mode
         if self.sci:
             self.width = max(len(f"{v:.{PRINT_OPTS.precision}e}") for v in shown)
         elif self.whole:
             self.width = max(len(f"{v:.0f}") + 1 for v in shown)
         else:
             self.width = max(len(f"{v:.{PRINT_OPTS.precision}f}") for v in shown)
-        if PRINT_OPTS.sci_mode is not None:
-            self.sci = PRINT_OPTS.sci_mode
 
     def __call__(self, value: Any) -> str:
         if not self.floating:
@@ -262,8 +261,7 @@ def _str(tensor: rg.Tensor, *, tensor_contents: str | None = None) -> str:
 
 
 def _complex_of(dtype: rg.dtype) -> Any:
-    names = {rg.float16: "complex32", rg.float32: "complex64", rg.float64: "complex128"}
-    return getattr(rg, names.get(dtype, "complex64"), None)
+    return getattr(rg, "complex128" if dtype == rg.float64 else "complex64", None)
 
 
 def _grad_fn_name(tensor: rg.Tensor) -> str | None:

@@ -1,0 +1,212 @@
+"""How tensors are taken apart and put together again, for checkpoints, pickle and copy.
+
+The ``_rebuild_*`` functions have the names and arguments that PyTorch's checkpoints call them by.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from typing import Any
+
+import rustgrad as rg
+from rustgrad import storage as _storage
+
+_NON_LEAF = (
+    "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+    "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+    "see https://github.com/pytorch/pytorch/pull/103001"
+)
+
+
+def _strided(storage: Any, offset: int, size: Any, stride: Any, dtype: Any) -> rg.Tensor:
+    """A tensor over a storage; the core checks that every element lies inside it."""
+    size, stride = tuple(size), tuple(stride)
+    untyped = storage._untyped_storage if isinstance(storage, _storage.TypedStorage) else storage
+    if untyped is None:
+        return rg.empty_strided(size, stride, dtype=dtype, device="meta")
+    return rg._core._tensor_from_storage(untyped, offset, size, stride, dtype)
+
+
+def _rebuild_tensor(storage: Any, storage_offset: int, size: Any, stride: Any) -> rg.Tensor:
+    return _strided(storage, storage_offset, size, stride, storage.dtype)
+
+
+def _finish(tensor: rg.Tensor, requires_grad: bool, backward_hooks: Any, metadata: Any) -> rg.Tensor:
+    if metadata:
+        if metadata.get("conj"):
+            tensor = tensor.conj()
+        if metadata.get("neg"):
+            tensor = -tensor
+    if requires_grad:
+        tensor.requires_grad_(True)
+    if backward_hooks:
+        tensor._backward_hooks = backward_hooks
+    return tensor
+
+
+def _rebuild_tensor_v2(
+    storage: Any,
+    storage_offset: int,
+    size: Any,
+    stride: Any,
+    requires_grad: bool,
+    backward_hooks: Any,
+    metadata: Any = None,
+) -> rg.Tensor:
+    return _finish(_rebuild_tensor(storage, storage_offset, size, stride), requires_grad, backward_hooks, metadata)
+
+
+def _rebuild_tensor_v3(
+    storage: Any,
+    storage_offset: int,
+    size: Any,
+    stride: Any,
+    requires_grad: bool,
+    backward_hooks: Any,
+    dtype: Any,
+    metadata: Any = None,
+) -> rg.Tensor:
+    return _finish(_strided(storage, storage_offset, size, stride, dtype), requires_grad, backward_hooks, metadata)
+
+
+def _rebuild_meta_tensor_no_storage(dtype: Any, size: Any, stride: Any, requires_grad: bool) -> rg.Tensor:
+    return rg.empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta", requires_grad=requires_grad)
+
+
+def _rebuild_sparse_tensor(layout: Any, data: Any) -> rg.Tensor:
+    if str(layout) != "torch.sparse_coo":
+        raise NotImplementedError(f"rebuilding sparse tensor for layout {layout}")
+    indices, values, size = data[:3]
+    return rg.sparse_coo_tensor(indices, values, tuple(size))
+
+
+def _rebuild_parameter(data: Any, requires_grad: bool, backward_hooks: Any) -> Any:
+    parameter = rg.nn.Parameter(data, requires_grad)
+    if backward_hooks:
+        parameter._backward_hooks = backward_hooks
+    return parameter
+
+
+def _rebuild_parameter_with_state(data: Any, requires_grad: bool, backward_hooks: Any, state: Any) -> Any:
+    return _set_obj_state(_rebuild_parameter(data, requires_grad, backward_hooks), state)
+
+
+def _rebuild_from_type_v2(func: Any, new_type: type, args: Any, state: Any) -> Any:
+    tensor = func(*args)
+    if type(tensor) is not new_type:
+        tensor = tensor.as_subclass(new_type)
+    return _set_obj_state(tensor, state)
+
+
+def _set_obj_state(obj: Any, state: Any) -> Any:
+    """Give back the attributes that a tensor carried; (dict, slots) is how classes with slots keep theirs."""
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if attributes:
+        obj.__dict__.update(attributes)
+    for name, value in (slots or {}).items():
+        setattr(obj, name, value)
+    return obj
+
+
+def _rebuild_from_bytes(data: Any, dtype: str, size: Any, stride: Any, requires_grad: bool) -> rg.Tensor:
+    tensor = _strided(rg._core._storage_from_buffer(bytearray(data)), 0, size, stride, getattr(rg, dtype))
+    return tensor.requires_grad_(True) if requires_grad else tensor
+
+
+def _attributes(tensor: rg.Tensor) -> dict[str, Any]:
+    return dict(getattr(tensor, "__dict__", None) or {})
+
+
+def _span(tensor: rg.Tensor) -> int:
+    """The number of storage elements from a tensor's first to its last."""
+    if tensor.numel() == 0:
+        return 0
+    return 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride()))
+
+
+def _with_attributes(tensor: rg.Tensor, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    state = _attributes(tensor)
+    if type(tensor) is rg.Tensor and not state:
+        return function, args
+    return _rebuild_from_type_v2, (function, type(tensor), args, state)
+
+
+def _reduce_meta(tensor: rg.Tensor) -> tuple[Any, ...]:
+    args = (tensor.dtype, tuple(tensor.size()), tuple(tensor.stride()), tensor.requires_grad)
+    return _rebuild_meta_tensor_no_storage, args
+
+
+def _reduce_sparse(tensor: rg.Tensor) -> tuple[Any, ...]:
+    parts = (tensor._indices(), tensor._values(), tensor.size(), tensor.is_coalesced())
+    return _rebuild_sparse_tensor, (tensor.layout, parts)
+
+
+def _reduce_tensor(tensor: rg.Tensor) -> tuple[Any, ...]:
+    """``Tensor.__reduce_ex__``: the elements a tensor reaches, as bytes, for pickle and multiprocessing."""
+    if tensor.device.type == "meta":
+        return _with_attributes(tensor, *_reduce_meta(tensor))
+    if getattr(tensor, "is_sparse", False):
+        return _reduce_sparse(tensor)
+    dtype, size, stride = str(tensor.dtype).removeprefix("torch."), tuple(tensor.size()), tuple(tensor.stride())
+    plain = tensor.detach().cpu()
+    start, step = plain.storage_offset() * plain.itemsize, plain.itemsize
+    raw = _storage.buffer(plain.untyped_storage())
+    data = bytes(raw[start : start + _span(plain) * step])
+    return _with_attributes(tensor, _rebuild_from_bytes, (data, dtype, size, stride, tensor.requires_grad))
+
+
+def _reduce_for_save(tensor: rg.Tensor) -> tuple[Any, ...]:
+    """How ``save`` takes a tensor apart: its storage stays an object that a persistent id stands for."""
+    if tensor.device.type == "meta":
+        return _with_attributes(tensor, *_reduce_meta(tensor))
+    if getattr(tensor, "is_sparse", False):
+        return _reduce_sparse(tensor)
+    plain = tensor.detach()
+    if plain.device.type != "cpu":
+        plain = plain.cpu()
+    if plain.is_complex() and plain.is_conj():
+        plain = plain.resolve_conj()
+    where = (plain.storage_offset(), tuple(plain.size()), tuple(plain.stride()), tensor.requires_grad, OrderedDict())
+    untyped = plain.untyped_storage()
+    if _storage.storage_class(plain.dtype) is None:
+        return _with_attributes(tensor, _rebuild_tensor_v3, (untyped, *where, plain.dtype))
+    typed = _storage.TypedStorage(wrap_storage=untyped, dtype=plain.dtype)
+    return _with_attributes(tensor, _rebuild_tensor_v2, (typed, *where))
+
+
+def _reduce_parameter_for_save(parameter: rg.Tensor) -> tuple[Any, ...]:
+    data, state = parameter.detach(), _attributes(parameter)
+    if type(data) is not rg.Tensor:
+        data = data.as_subclass(rg.Tensor)
+    if state:
+        return _rebuild_parameter_with_state, (data, parameter.requires_grad, OrderedDict(), state)
+    return _rebuild_parameter, (data, parameter.requires_grad, OrderedDict())
+
+
+def _deepcopy_tensor(tensor: rg.Tensor, memo: dict[Any, Any]) -> rg.Tensor:
+    """``Tensor.__deepcopy__``: tensors that share a storage share one in the copy too."""
+    if not tensor.is_leaf:
+        raise RuntimeError(_NON_LEAF)
+    if id(tensor) in memo:
+        found: rg.Tensor = memo[id(tensor)]
+        return found
+    plain = tensor.detach()
+    if plain.device.type != "cpu" or getattr(plain, "is_sparse", False):
+        new = plain.clone()
+    else:
+        untyped, copies = plain.untyped_storage(), memo.setdefault("torch", {})
+        key = untyped.data_ptr() if untyped.nbytes() else id(tensor)
+        if key not in copies:
+            copies[key] = rg._core._storage_from_buffer(bytearray(_storage.buffer(untyped)))
+        new = _strided(copies[key], plain.storage_offset(), plain.size(), plain.stride(), plain.dtype)
+    if type(tensor) is not type(new):
+        new = new.as_subclass(type(tensor))
+    if tensor.requires_grad:
+        new.requires_grad_(True)
+    if tensor.grad is not None:
+        new.grad = copy.deepcopy(tensor.grad, memo)
+    if state := _attributes(tensor):
+        new.__dict__.update(copy.deepcopy(state, memo))
+    memo[id(tensor)] = new
+    return new
