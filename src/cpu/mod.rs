@@ -33,4 +33,6 @@ macro_rules! multiversion {
 
 pub mod conv;
 pub mod gemm;
+pub mod pool;
+pub mod sort;
 pub mod threads;

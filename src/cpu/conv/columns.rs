@@ -321,8 +321,8 @@ impl<T: GemmScalar> Panels<T> for Joint<'_, T> {
                     }
                     i += 4;
                 }
-                for i in i..width {
-                    let row = from.add(taps[i]);
+                for (i, &tap) in taps.iter().enumerate().skip(i) {
+                    let row = from.add(tap);
                     for t in 0..run.len {
                         *to.add(t * full + i) = *row.add(t * stride);
                     }

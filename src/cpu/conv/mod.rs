@@ -137,7 +137,10 @@ impl ConvShape {
     }
 
     fn check(self) -> Result<ConvShape, ConvError> {
-        if self.groups == 0 || self.c_in % self.groups != 0 || self.c_out % self.groups != 0 {
+        if self.groups == 0
+            || !self.c_in.is_multiple_of(self.groups)
+            || !self.c_out.is_multiple_of(self.groups)
+        {
             return Err(ConvError::Groups);
         }
         let padded: Option<Vec<usize>> = (0..3)
@@ -256,9 +259,11 @@ pub fn conv_forward<T: GemmScalar>(
     // The bias is what the sums start from.
     let start = |image: usize, group: usize| {
         if let Some(bias) = bias {
-            for co in group * cog..(group + 1) * cog {
+            let first = group * cog;
+            for (co, &value) in bias[first..first + cog].iter().enumerate() {
+                let at = (image * s.c_out + first + co) * plane;
                 // SAFETY: a plane of the output that only this piece writes.
-                unsafe { y.slice((image * s.c_out + co) * plane, plane) }.fill(bias[co]);
+                unsafe { y.slice(at, plane) }.fill(value);
             }
         }
     };
