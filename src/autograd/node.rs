@@ -1,0 +1,255 @@
+//! Nodes of the graph, saved tensors, and dropping a long graph without recursion.
+
+use super::{Ctx, Grads};
+use crate::bail;
+use crate::error::Result;
+use crate::tensor::Tensor;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Points at the `nr`-th result of a node.
+#[derive(Clone)]
+pub struct Edge {
+    pub node: Arc<Node>,
+    pub nr: u32,
+}
+
+/// Turns the gradients of a node's results into those of its inputs.
+pub type GradFn = Box<dyn Fn(&Ctx, &[Option<Tensor>]) -> Result<Grads> + Send + Sync>;
+
+/// Sees a gradient and may replace it.
+pub type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
+
+pub(crate) enum Kind {
+    Op,
+    /// Adds what arrives to the `grad` of a leaf.
+    Accumulate(Tensor),
+}
+
+/// One recorded operation.
+pub struct Node {
+    pub name: std::borrow::Cow<'static, str>,
+    pub(crate) edges: SmallVec<[Option<Edge>; 3]>,
+    pub(crate) outputs: usize,
+    pub(crate) sequence: u64,
+    pub(crate) kind: Kind,
+    /// `None` once a backward pass without `retain_graph` has used it.
+    pub(crate) f: Mutex<Option<Arc<GradFn>>>,
+    /// Whether `f` holds saved tensors; nodes without can run any number of times.
+    saves: bool,
+    hooks: Mutex<Hooks>,
+    /// What the binding layer hangs on a node (the context of a custom function).
+    pub extra: Mutex<Option<Box<dyn std::any::Any + Send + Sync>>>,
+}
+
+#[derive(Default)]
+struct Hooks {
+    pre: Vec<(u32, u64, Hook)>,
+    retain: Vec<(u32, std::sync::Weak<super::Meta>)>,
+}
+
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether a closure made on this thread since the flag was cleared holds a saved tensor.
+    static SAVED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static GRAVEYARD: RefCell<Option<Vec<Remains>>> = const { RefCell::new(None) };
+}
+
+impl Node {
+    pub(crate) fn new(name: impl Into<std::borrow::Cow<'static, str>>, inputs: &[&Tensor], outputs: usize, f: GradFn) -> Arc<Node> {
+        Arc::new(Node {
+            name: name.into(),
+            edges: inputs.iter().map(|t| t.grad_edge()).collect(),
+            outputs,
+            sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
+            kind: Kind::Op,
+            f: Mutex::new(Some(Arc::new(f))),
+            saves: SAVED.with(|s| s.replace(false)),
+            hooks: Mutex::default(),
+            extra: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn accumulator(leaf: Tensor) -> Arc<Node> {
+        Arc::new(Node {
+            name: "AccumulateGrad".into(),
+            edges: SmallVec::new(),
+            outputs: 1,
+            // Accumulators run as soon as their gradient is complete.
+            sequence: u64::MAX,
+            kind: Kind::Accumulate(leaf),
+            f: Mutex::new(None),
+            saves: false,
+            hooks: Mutex::default(),
+            extra: Mutex::new(None),
+        })
+    }
+
+    /// The nodes the inputs came from, as PyTorch's `next_functions`.
+    pub fn next(&self) -> &[Option<Edge>] {
+        &self.edges
+    }
+
+    /// The leaf of an accumulator.
+    pub fn leaf(&self) -> Option<&Tensor> {
+        match &self.kind {
+            Kind::Accumulate(t) => Some(t),
+            Kind::Op => None,
+        }
+    }
+
+    /// The closure; given up by the graph unless it is to be kept.
+    pub(crate) fn take_fn(&self, keep: bool) -> Result<Arc<GradFn>> {
+        let mut f = self.f.lock();
+        let got = if keep || !self.saves { f.clone() } else { f.take() };
+        match got {
+            Some(f) => Ok(f),
+            None => bail!(
+                Runtime,
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
+            ),
+        }
+    }
+
+    pub fn add_pre_hook(&self, nr: u32, id: u64, hook: Hook) {
+        self.hooks.lock().pre.push((nr, id, hook));
+    }
+    pub fn remove_hook(&self, id: u64) {
+        self.hooks.lock().pre.retain(|(_, i, _)| *i != id);
+    }
+    pub(crate) fn retain(&self, nr: u32, t: &Tensor) {
+        self.hooks.lock().retain.push((nr, Arc::downgrade(t.meta())));
+    }
+
+    /// Runs the hooks of the results and stores gradients that were asked to be retained.
+    pub(crate) fn run_hooks(&self, grads: &mut [Option<Tensor>]) -> Result<()> {
+        let (pre, retain) = {
+            let h = self.hooks.lock();
+            if h.pre.is_empty() && h.retain.is_empty() {
+                return Ok(());
+            }
+            (h.pre.clone(), h.retain.clone())
+        };
+        for (nr, _, hook) in pre {
+            if let Some(g) = &grads[nr as usize]
+                && let Some(new) = hook(g)?
+            {
+                grads[nr as usize] = Some(new);
+            }
+        }
+        for (nr, meta) in retain {
+            if let (Some(meta), Some(g)) = (meta.upgrade(), &grads[nr as usize]) {
+                let mut state = meta.state.lock();
+                let sum = match state.grad.take() {
+                    None => g.clone(),
+                    Some(old) => crate::ops::elementwise::add(&old, g)?,
+                };
+                state.grad = Some(sum);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The closure that saved tensors was not recorded.
+pub(super) fn forget_saves() {
+    SAVED.with(|s| s.set(false));
+}
+
+enum Remains {
+    Edges(SmallVec<[Option<Edge>; 3]>),
+    Closure(Option<Arc<GradFn>>),
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let edges = std::mem::take(&mut self.edges);
+        let f = self.f.get_mut().take();
+        // A chain of a million nodes must not recurse: what a node held is put on a list, and the
+        // outermost drop empties the list.
+        let Ok(outermost) = GRAVEYARD.try_with(|g| {
+            let mut g = g.borrow_mut();
+            let first = g.is_none();
+            let list = g.get_or_insert_with(Vec::new);
+            list.push(Remains::Edges(edges));
+            list.push(Remains::Closure(f));
+            first
+        }) else {
+            return; // the thread is ending
+        };
+        if outermost {
+            loop {
+                let next = GRAVEYARD.with(|g| {
+                    let mut g = g.borrow_mut();
+                    let item = g.as_mut().and_then(Vec::pop);
+                    if item.is_none() {
+                        *g = None;
+                    }
+                    item
+                });
+                match next {
+                    Some(Remains::Edges(e)) => drop(e),
+                    Some(Remains::Closure(c)) => drop(c),
+                    None => break,
+                }
+            }
+        }
+    }
+}
+
+/// A tensor kept for the backward pass, with the version it had.
+pub struct Saved {
+    tensor: Tensor,
+    version: u32,
+    /// A result of the node that saves it: kept without history (no cycle), which is put back on use.
+    output: Option<u32>,
+}
+
+/// Keeps an input for the backward pass.
+pub fn save(t: &Tensor) -> Saved {
+    SAVED.with(|s| s.set(true));
+    Saved { tensor: t.clone(), version: t.storage().version(), output: None }
+}
+
+/// Keeps the `nr`-th result for the backward pass.
+pub fn save_output(t: &Tensor, nr: u32) -> Saved {
+    SAVED.with(|s| s.set(true));
+    Saved { tensor: t.detach(), version: t.storage().version(), output: Some(nr) }
+}
+
+impl Saved {
+    /// The tensor, or an error if its memory was changed since it was saved.
+    pub fn get(&self, ctx: &Ctx) -> Result<Tensor> {
+        let now = self.tensor.storage().version();
+        if now != self.version {
+            let name = match self.output {
+                Some(nr) => format!(", which is output {nr} of {}", ctx.node.name),
+                None => match self.tensor.grad_fn() {
+                    Some(e) => format!(", which is output {} of {}", e.nr, e.node.name),
+                    None => String::new(),
+                },
+            };
+            bail!(
+                Runtime,
+                "one of the variables needed for gradient computation has been modified by an inplace operation: [{} {}]{}, is at version {}; expected version {} instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True).",
+                self.tensor.type_name(),
+                crate::layout::show(self.tensor.shape()),
+                name,
+                now,
+                self.version
+            );
+        }
+        match self.output {
+            Some(nr) if super::is_grad_enabled() => {
+                let t = self.tensor.detach();
+                t.set_grad_fn(Some(Edge { node: ctx.node.clone(), nr }));
+                Ok(t)
+            }
+            _ => Ok(self.tensor.clone()),
+        }
+    }
+}

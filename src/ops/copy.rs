@@ -1,0 +1,234 @@
+//! Copies: clone, contiguous, to, copy_.
+
+use super::{MemoryFormat, Registry, Ret, inplace};
+use crate::autograd::record;
+use crate::dispatch;
+use crate::dtype::{Dtype, Element};
+use crate::ensure;
+use crate::error::Result;
+use crate::expr::builder::{Formula, build, input};
+use crate::expr::{Operand, eval};
+use crate::tensor::Tensor;
+use smallvec::{SmallVec, smallvec};
+use std::sync::OnceLock;
+
+fn identity() -> &'static Formula {
+    static F: OnceLock<Formula> = OnceLock::new();
+    F.get_or_init(|| build(|| crate::expr::builder::prim(crate::expr::prim::Prim::Id, &[input(0)])))
+}
+
+/// Writes `src`, broadcast and converted, over `dst`. No history, no version: the bare memory operation.
+/// Overlapping memory is handled as if `src` had been copied first.
+pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
+    if dst.device() == crate::device::Device::Meta {
+        return Ok(());
+    }
+    dst.check_data("copy_")?;
+    src.check_data("copy_")?;
+    let expanded;
+    let src = if src.shape() == dst.shape() {
+        src
+    } else {
+        expanded = src.alias(src.layout().expand(dst.shape())?);
+        &expanded
+    };
+    if dst.numel() == 0 {
+        return Ok(());
+    }
+    let safe;
+    let src = if src.same_storage(dst) && src.layout() != dst.layout() {
+        safe = clone_dense(&src.detach())?;
+        &safe
+    } else {
+        src
+    };
+    if src.dtype() == dst.dtype() {
+        if dst.is_contiguous() && src.is_contiguous() {
+            // SAFETY: both blocks have that many bytes; `copy` allows overlap.
+            unsafe { std::ptr::copy(src.ptr(), dst.ptr(), dst.numel() * dst.dtype().size()) };
+        } else {
+            dispatch!(bytes dst.dtype(), T => copy_strided::<T>(dst, src));
+        }
+    } else if src.dtype().is_complex() || dst.dtype().is_complex() {
+        let from = contiguous(src)?;
+        let to = Tensor::empty(dst.shape(), dst.dtype(), dst.device())?;
+        dispatch!(all from.dtype(), S => dispatch!(all to.dtype(), D => {
+            for (d, s) in to.data_mut::<D>().iter_mut().zip(from.data::<S>()) { *d = D::from_scalar(s.to_scalar()); }
+        }));
+        return copy_raw(dst, &to);
+    } else {
+        let common = if src.dtype().is_integral() && dst.dtype().is_float() {
+            // Through f64, so that int64 values are rounded once.
+            Dtype::F64
+        } else {
+            src.dtype()
+        };
+        eval::run(identity(), &[Operand::T(src.clone())], &[], common, dst);
+    }
+    Ok(())
+}
+
+/// Same dtype, same shape, any strides.
+fn copy_strided<T: Copy>(dst: &Tensor, src: &Tensor) {
+    let mut axes: SmallVec<[(usize, isize, isize); 8]> = SmallVec::new();
+    let mut order: SmallVec<[usize; 8]> = (0..dst.ndim()).filter(|&d| dst.shape()[d] != 1).collect();
+    order.sort_by_key(|&d| std::cmp::Reverse(dst.strides()[d]));
+    for d in order {
+        let (n, ds, ss) = (dst.shape()[d], dst.strides()[d], src.strides()[d]);
+        match axes.last_mut() {
+            Some((pn, pd, ps)) if *pd == ds * n as isize && *ps == ss * n as isize => {
+                *pn *= n;
+                (*pd, *ps) = (ds, ss);
+            }
+            _ => axes.push((n, ds, ss)),
+        }
+    }
+    // SAFETY: positions are those of the two layouts, which lie inside their storages.
+    unsafe { copy_axes(dst.ptr() as *mut T, src.ptr() as *const T, &axes) }
+}
+
+/// # Safety
+/// Every position reached by the axes is inside both blocks.
+unsafe fn copy_axes<T: Copy>(dst: *mut T, src: *const T, axes: &[(usize, isize, isize)]) {
+    match axes {
+        // SAFETY: by the caller, here and below.
+        [] => unsafe { *dst = *src },
+        [(n, 1, 1)] => unsafe { std::ptr::copy_nonoverlapping(src, dst, *n) },
+        [(n, ds, ss)] => {
+            for k in 0..*n as isize {
+                unsafe { *dst.wrapping_offset(k * ds) = *src.wrapping_offset(k * ss) };
+            }
+        }
+        // Blocks keep both sides of a transposition in cache.
+        [(m, dm, 1), (n, 1, sn)] => {
+            const B: usize = 16;
+            for i0 in (0..*m).step_by(B) {
+                for j0 in (0..*n).step_by(B) {
+                    for i in i0..(i0 + B).min(*m) {
+                        for j in j0..(j0 + B).min(*n) {
+                            let to = dst.wrapping_offset(i as isize * dm + j as isize);
+                            unsafe { *to = *src.wrapping_offset(i as isize + j as isize * sn) };
+                        }
+                    }
+                }
+            }
+        }
+        [(n, ds, ss), rest @ ..] => {
+            for k in 0..*n as isize {
+                unsafe { copy_axes(dst.wrapping_offset(k * ds), src.wrapping_offset(k * ss), rest) };
+            }
+        }
+    }
+}
+
+/// A copy without history that keeps a dense layout's strides.
+pub fn clone_dense(x: &Tensor) -> Result<Tensor> {
+    let out = if x.layout().is_dense() && !x.is_contiguous() {
+        Tensor::empty_strided(x.shape(), x.strides(), x.dtype(), x.device())?
+    } else {
+        x.empty_like()?
+    };
+    copy_raw(&out, x)?;
+    Ok(out)
+}
+
+/// Strides for a memory format.
+pub fn format_strides(shape: &[usize], format: MemoryFormat) -> Result<Vec<isize>> {
+    let order: &[usize] = match (format, shape.len()) {
+        (MemoryFormat::ChannelsLast, 4) => &[0, 2, 3, 1],
+        (MemoryFormat::ChannelsLast3d, 5) => &[0, 2, 3, 4, 1],
+        (MemoryFormat::ChannelsLast, _) => crate::bail!(Runtime, "required rank 4 tensor to use channels_last format"),
+        (MemoryFormat::ChannelsLast3d, _) => crate::bail!(Runtime, "required rank 5 tensor to use channels_last_3d format"),
+        _ => return Ok(crate::layout::contiguous_strides(shape).to_vec()),
+    };
+    let mut strides = vec![0; shape.len()];
+    let mut acc = 1isize;
+    for &d in order.iter().rev() {
+        strides[d] = acc;
+        acc *= shape[d].max(1) as isize;
+    }
+    Ok(strides)
+}
+
+/// A copy of its own. Differentiable.
+pub fn clone(x: &Tensor, format: Option<MemoryFormat>) -> Result<Tensor> {
+    let out = match format {
+        None | Some(MemoryFormat::Preserve) => clone_dense(&x.detach())?,
+        Some(f) => {
+            let out = Tensor::empty_strided(x.shape(), &format_strides(x.shape(), f)?, x.dtype(), x.device())?;
+            copy_raw(&out, &x.detach())?;
+            out
+        }
+    };
+    Ok(record("CloneBackward0", &[x], out, |_, g| Ok(smallvec![Some(g.clone())])))
+}
+
+/// The tensor itself if it is row-major, else a row-major copy. Differentiable.
+pub fn contiguous(x: &Tensor) -> Result<Tensor> {
+    if x.is_contiguous() { Ok(x.clone()) } else { clone(x, Some(MemoryFormat::Contiguous)) }
+}
+
+/// The tensor itself if it has the dtype, else a converted copy. Differentiable between floating dtypes.
+pub fn to_dtype(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
+    if x.dtype() == dtype {
+        return Ok(x.clone());
+    }
+    let out = if x.layout().is_dense() && !x.is_contiguous() {
+        Tensor::empty_strided(x.shape(), x.strides(), dtype, x.device())?
+    } else {
+        Tensor::empty(x.shape(), dtype, x.device())?
+    };
+    copy_raw(&out, &x.detach())?;
+    if !(dtype.is_float() || dtype.is_complex()) {
+        return Ok(out);
+    }
+    let back = x.dtype();
+    Ok(record("ToCopyBackward0", &[x], out, move |_, g| Ok(smallvec![Some(to_dtype(g, back)?)])))
+}
+
+/// `dst.copy_(src)`: broadcast, converted, differentiable on both sides.
+pub fn copy_(dst: &Tensor, src: &Tensor) -> Result<()> {
+    let value = to_dtype(src, dst.dtype())?;
+    let value = if value.shape() == dst.shape() { value } else { super::view::expand(&value, dst.shape())? };
+    inplace::assign_named(dst, value, "CopyBackwards")
+}
+
+pub(super) fn register(r: &mut Registry) {
+    r.op("fm", "clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor", "A copy with memory of its own.", |a| {
+        clone(a.t(0), a.memory_format(1)).map(Ret::from)
+    });
+    r.op("m", "contiguous(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor", "Row-major; itself if it is already.", |a| {
+        match a.memory_format(1) {
+            None | Some(MemoryFormat::Contiguous | MemoryFormat::Preserve) => contiguous(a.t(0)).map(Ret::from),
+            Some(f) => {
+                if a.t(0).strides() == format_strides(a.t(0).shape(), f)? { Ok(a.t(0).clone().into()) } else { clone(a.t(0), Some(f)).map(Ret::from) }
+            }
+        }
+    });
+    r.op("m", "copy_(Tensor self, Tensor src, bool non_blocking=False) -> Tensor", "Writes src, broadcast and converted, over self.", |a| {
+        copy_(a.t(0), a.t(1))?;
+        Ok(a.t(0).clone().into())
+    });
+    r.op(
+        "_",
+        "_to(Tensor self, ScalarType? dtype=None, Device? device=None, bool copy=False, MemoryFormat? memory_format=None) -> Tensor",
+        "Conversion of dtype and device.",
+        |a| {
+            let x = a.t(0);
+            let device = a.device(2).unwrap_or(x.device()).check_usable()?;
+            let dtype = a.dtype(1).unwrap_or(x.dtype());
+            if device != x.device() {
+                ensure!(device == crate::device::Device::Meta, NotImplemented, "Cannot copy out of meta tensor; no data!");
+                return Ok(Tensor::empty(x.shape(), dtype, device)?.into());
+            }
+            let format = a.memory_format(4).filter(|f| *f != MemoryFormat::Preserve);
+            let out = to_dtype(x, dtype)?;
+            let fresh = dtype != x.dtype();
+            match format {
+                Some(f) if out.strides() != format_strides(x.shape(), f)? => clone(&out, Some(f)).map(Ret::from),
+                _ if a.b(3) && !fresh => clone(x, format).map(Ret::from),
+                _ => Ok(out.into()),
+            }
+        },
+    );
+}

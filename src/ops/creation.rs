@@ -1,0 +1,5 @@
+//! New tensors: zeros, arange, linspace, eye, windows.
+
+use super::Registry;
+
+pub(super) fn register(_r: &mut Registry) {}

@@ -1,0 +1,55 @@
+//! The Python module `rustgrad._core`: the tensor class, the argument parser, and one callable for every
+//! entry of the registry.
+
+mod autograd;
+mod call;
+mod convert;
+mod index;
+mod interop;
+mod parse;
+mod tensor;
+mod types;
+
+use crate::error::Error;
+use pyo3::exceptions::{
+    PyAssertionError, PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
+};
+use pyo3::prelude::*;
+
+pyo3::create_exception!(_core, LinAlgError, PyRuntimeError, "Error raised by torch.linalg functions when the cause of error is a numerical inconsistency in the data.");
+
+impl From<Error> for PyErr {
+    fn from(e: Error) -> PyErr {
+        match e {
+            Error::Runtime(m) => PyRuntimeError::new_err(m),
+            Error::Value(m) => PyValueError::new_err(m),
+            Error::Type(m) => PyTypeError::new_err(m),
+            Error::Index(m) => PyIndexError::new_err(m),
+            Error::NotImplemented(m) => PyNotImplementedError::new_err(m),
+            Error::Memory(m) => PyMemoryError::new_err(m),
+            Error::Assertion(m) => PyAssertionError::new_err(m),
+            Error::Linalg(m) => LinAlgError::new_err(m),
+            Error::Foreign(e) => match e.downcast::<PyErr>() {
+                Ok(e) => *e,
+                Err(_) => PyRuntimeError::new_err("exception raised by a callback"),
+            },
+        }
+    }
+}
+
+impl From<PyErr> for Error {
+    fn from(e: PyErr) -> Error {
+        Error::Foreign(Box::new(e))
+    }
+}
+
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    types::register(m)?;
+    tensor::register(m)?;
+    interop::register(m)?;
+    autograd::register(m)?;
+    index::register(m)?;
+    m.add("LinAlgError", m.py().get_type::<LinAlgError>())?;
+    call::register(m)
+}

@@ -1,0 +1,323 @@
+//! One argument parser for every function and method, driven by the schema line.
+
+use super::convert::scalar_from;
+use super::tensor::tensor_ref;
+use super::types::{FORMATS, PyDtype, PyGenerator, PyMemoryFormat, device_from};
+use crate::dtype::{Dtype, Scalar};
+use crate::ops::schema::{Param, Schema, Ty};
+use crate::ops::{Args, Ints, Value, default_value};
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple, PyType};
+use smallvec::SmallVec;
+
+pub type Objects = SmallVec<[*mut ffi::PyObject; 8]>;
+
+/// Positional arguments and keywords of a call.
+pub struct Given<'a, 'py> {
+    pub py: Python<'py>,
+    pub positional: &'a [*mut ffi::PyObject],
+    pub keywords: SmallVec<[(&'a str, *mut ffi::PyObject); 4]>,
+}
+
+/// Why an overload does not take a call: `Mismatch` lets the next one try.
+pub enum Refusal {
+    Mismatch(String),
+    Raised(PyErr),
+}
+impl From<PyErr> for Refusal {
+    fn from(e: PyErr) -> Refusal {
+        Refusal::Raised(e)
+    }
+}
+
+/// NumPy's names for the same parameters.
+fn same_name(param: &str, given: &str) -> bool {
+    param == given
+        || matches!(
+            (param, given),
+            ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims") | ("self", "x" | "x1") | ("other", "x2") | ("dims", "axes" | "dim") | ("repeats", "reps")
+        )
+}
+
+/// Fits a call to a schema. Answers the values and, beside them, the argument objects (null: not given).
+pub fn parse<'py>(schema: &Schema, given: &Given<'_, 'py>) -> Result<(Args, Objects), Refusal> {
+    let py = given.py;
+    let params = &schema.params;
+    let mut values: SmallVec<[Value; 6]> = SmallVec::with_capacity(params.len());
+    let mut objects: Objects = SmallVec::with_capacity(params.len());
+    let positional = params.iter().take_while(|p| !p.keyword_only).count();
+    let mut at = 0;
+    let mut used = 0;
+    for (i, p) in params.iter().enumerate() {
+        let mut obj: *mut ffi::PyObject = std::ptr::null_mut();
+        if !p.keyword_only && at < given.positional.len() {
+            // x.view(2, 3): integers in a row stand for the list, where it is the only parameter left.
+            let first_int = p.ty == Ty::Ints(None) && i + 1 == positional && is_int(py, given.positional[at]);
+            if first_int && (given.positional.len() - at > 1 || i > 0 || !p.optional) {
+                let mut list = Ints::new();
+                for &o in &given.positional[at..] {
+                    // SAFETY: borrowed arguments of the call.
+                    list.push(int_from(&unsafe { Bound::from_borrowed_ptr(py, o) })?.ok_or_else(|| mismatch(schema, p, i, py, o))?);
+                }
+                at = given.positional.len();
+                values.push(Value::Ints(list));
+                objects.push(std::ptr::null_mut());
+                continue;
+            }
+            obj = given.positional[at];
+            at += 1;
+        } else if let Some((_, o)) = given.keywords.iter().find(|(k, _)| same_name(p.name, k)) {
+            obj = *o;
+            used += 1;
+        }
+        objects.push(obj);
+        if obj.is_null() {
+            if p.default.is_none() && !(p.optional && p.keyword_only) {
+                return Err(Refusal::Mismatch(format!(
+                    "{}() missing 1 required positional arguments: \"{}\"",
+                    schema.name,
+                    if p.name == "self" { "input" } else { p.name }
+                )));
+            }
+            values.push(default_value(p));
+            continue;
+        }
+        // SAFETY: a borrowed argument of the call.
+        let o = unsafe { Bound::from_borrowed_ptr(py, obj) };
+        match convert(p, &o)? {
+            Some(v) => values.push(v),
+            None => return Err(mismatch(schema, p, i, py, obj)),
+        }
+    }
+    if at < given.positional.len() {
+        return Err(Refusal::Mismatch(format!(
+            "{}() takes {} positional argument{} but {} {} given",
+            schema.name,
+            positional,
+            if positional == 1 { "" } else { "s" },
+            given.positional.len(),
+            if given.positional.len() == 1 { "was" } else { "were" }
+        )));
+    }
+    if used < given.keywords.len() {
+        for (k, _) in &given.keywords {
+            match params.iter().position(|p| same_name(p.name, k)) {
+                None => return Err(Refusal::Mismatch(format!("{}() got an unexpected keyword argument '{k}'", schema.name))),
+                Some(i) if i < given.positional.len() && !params[i].keyword_only => {
+                    return Err(Refusal::Mismatch(format!("{}() got multiple values for argument '{k}'", schema.name)));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok((Args { values, target: None }, objects))
+}
+
+fn mismatch(schema: &Schema, p: &Param, i: usize, py: Python<'_>, obj: *mut ffi::PyObject) -> Refusal {
+    // SAFETY: a borrowed argument of the call.
+    let o = unsafe { Bound::from_borrowed_ptr(py, obj) };
+    let what = match p.ty {
+        Ty::Tensor | Ty::Operand => "Tensor",
+        Ty::Tensors(_) => "tuple of Tensors",
+        Ty::Scalar => "Number",
+        Ty::Int => "int",
+        Ty::Ints(_) => "tuple of ints",
+        Ty::Float => "float",
+        Ty::Floats => "tuple of floats",
+        Ty::Bool => "bool",
+        Ty::Str => "str",
+        Ty::Dtype => "torch.dtype",
+        Ty::Device => "torch.device",
+        Ty::Generator => "torch.Generator",
+        Ty::MemoryFormat => "torch.memory_format",
+        Ty::Any => "object",
+    };
+    let name = if p.name == "self" { "input" } else { p.name };
+    let position = if p.keyword_only { String::new() } else { format!(" (position {})", i + 1) };
+    Refusal::Mismatch(format!("{}(): argument '{name}'{position} must be {what}, not {}", schema.name, type_name(&o)))
+}
+
+/// The name of an object's type, as messages show it.
+pub fn type_name(o: &Bound<'_, PyAny>) -> String {
+    o.get_type().name().map_or_else(|_| "object".into(), |n| n.to_string())
+}
+
+/// What a call looked like, for messages: `(Tensor, int, dim=str)`.
+pub fn describe(given: &Given<'_, '_>) -> String {
+    // SAFETY: borrowed arguments of the call.
+    let name = |o: *mut ffi::PyObject| type_name(&unsafe { Bound::from_borrowed_ptr(given.py, o) });
+    let mut parts: Vec<String> = given.positional.iter().map(|&o| name(o)).collect();
+    parts.extend(given.keywords.iter().map(|(k, o)| format!("{k}={}", name(*o))));
+    format!("({})", parts.join(", "))
+}
+
+fn is_int(py: Python<'_>, o: *mut ffi::PyObject) -> bool {
+    // SAFETY: a borrowed argument of the call.
+    unsafe {
+        if ffi::PyLong_Check(o) != 0 {
+            return true;
+        }
+        let b = Bound::from_borrowed_ptr(py, o);
+        if let Some(t) = tensor_ref(&b) {
+            return t.ndim() == 0 && t.dtype().is_integral();
+        }
+        ffi::PyIndex_Check(o) != 0
+    }
+}
+
+/// An integer, from whatever has `__index__` (NumPy's integers, 0-d integer tensors).
+pub fn int_from(o: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+    let p = o.as_ptr();
+    // SAFETY: a live object.
+    unsafe {
+        if ffi::PyLong_Check(p) != 0 {
+            let v = ffi::PyLong_AsLongLong(p);
+            if v == -1 && !ffi::PyErr_Occurred().is_null() {
+                ffi::PyErr_Clear();
+                return Err(PyTypeError::new_err("Overflow when unpacking long long"));
+            }
+            return Ok(Some(v));
+        }
+        if let Some(t) = tensor_ref(o) {
+            return Ok(if t.numel() == 1 && t.dtype().is_integral() && !t.requires_grad() { Some(t.item()?.i64()) } else { None });
+        }
+        if ffi::PyIndex_Check(p) != 0 {
+            return Ok(Some(o.call_method0("__index__")?.extract::<i64>()?));
+        }
+    }
+    Ok(None)
+}
+
+fn items<'py>(o: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
+    if let Ok(l) = o.cast::<PyList>() {
+        Some(l.iter().collect())
+    } else if let Ok(t) = o.cast::<PyTuple>() {
+        Some(t.iter().collect())
+    } else {
+        None
+    }
+}
+
+fn dtype_from(o: &Bound<'_, PyAny>) -> Option<Dtype> {
+    if let Ok(d) = o.cast::<PyDtype>() {
+        return Some(d.get().0);
+    }
+    // Python's own types name dtypes too.
+    let t = o.cast::<PyType>().ok()?;
+    let py = o.py();
+    if t.is(py.get_type::<pyo3::types::PyFloat>()) {
+        Some(Dtype::F64)
+    } else if t.is(py.get_type::<pyo3::types::PyBool>()) {
+        Some(Dtype::Bool)
+    } else if t.is(py.get_type::<pyo3::types::PyInt>()) {
+        Some(Dtype::I64)
+    } else {
+        None
+    }
+}
+
+/// The value of an argument, or `None` if its type does not fit.
+fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
+    if o.is_none() {
+        return Ok(if p.optional || p.ty == Ty::Any { Some(Value::None) } else { None });
+    }
+    Ok(match p.ty {
+        Ty::Tensor => tensor_ref(o).map(Value::Tensor),
+        Ty::Operand => match tensor_ref(o) {
+            Some(t) => Some(Value::Tensor(t)),
+            None => scalar_from(o)?.map(Value::Scalar),
+        },
+        Ty::Tensors(optional) => {
+            let Some(list) = items(o) else { return Ok(None) };
+            let mut out = Vec::with_capacity(list.len());
+            for x in list {
+                match tensor_ref(&x) {
+                    Some(t) => out.push(Some(t)),
+                    None if optional && x.is_none() => out.push(None),
+                    None => return Ok(None),
+                }
+            }
+            Some(Value::Tensors(out))
+        }
+        Ty::Scalar => match tensor_ref(o) {
+            Some(t) if t.ndim() == 0 && !t.requires_grad() => Some(Value::Scalar(t.item()?)),
+            Some(_) => None,
+            None => scalar_from(o)?.map(Value::Scalar),
+        },
+        Ty::Float => match tensor_ref(o) {
+            Some(t) if t.ndim() == 0 => Some(Value::Scalar(Scalar::Float(t.item()?.f64()))),
+            Some(_) => None,
+            None => match scalar_from(o)? {
+                Some(Scalar::Complex(..)) | None => None,
+                Some(s) => Some(Value::Scalar(Scalar::Float(s.f64()))),
+            },
+        },
+        Ty::Int => {
+            // SAFETY: a live object.
+            if unsafe { ffi::PyBool_Check(o.as_ptr()) } != 0 && p.name != "dim" {
+                Some(Value::Scalar(Scalar::Int(o.extract::<bool>()? as i64)))
+            } else {
+                int_from(o)?.map(|v| Value::Scalar(Scalar::Int(v)))
+            }
+        }
+        Ty::Bool => {
+            // SAFETY: a live object.
+            if unsafe { ffi::PyBool_Check(o.as_ptr()) } != 0 {
+                Some(Value::Scalar(Scalar::Bool(o.extract()?)))
+            } else {
+                match tensor_ref(o) {
+                    None => match scalar_from(o)? {
+                        Some(Scalar::Bool(b)) => Some(Value::Scalar(Scalar::Bool(b))),
+                        Some(Scalar::Int(i)) => Some(Value::Scalar(Scalar::Bool(i != 0))),
+                        _ => None,
+                    },
+                    _ => None,
+                }
+            }
+        }
+        Ty::Ints(n) => {
+            if let Some(list) = items(o) {
+                let mut out = Ints::new();
+                for x in list {
+                    match int_from(&x)? {
+                        Some(v) => out.push(v),
+                        None => return Ok(None),
+                    }
+                }
+                if let (Some(n), 1) = (n, out.len()) {
+                    return Ok(Some(Value::Ints(SmallVec::from_elem(out[0], n))));
+                }
+                Some(Value::Ints(out))
+            } else if let Some(n) = n {
+                int_from(o)?.map(|v| Value::Ints(SmallVec::from_elem(v, n)))
+            } else {
+                None
+            }
+        }
+        Ty::Floats => match items(o) {
+            Some(list) => {
+                let mut out = Vec::with_capacity(list.len());
+                for x in list {
+                    match scalar_from(&x)? {
+                        Some(s) => out.push(s.f64()),
+                        None => return Ok(None),
+                    }
+                }
+                Some(Value::Floats(out))
+            }
+            None => scalar_from(o)?.map(|s| Value::Floats(vec![s.f64()])),
+        },
+        Ty::Str => o.extract::<String>().ok().map(Value::Str),
+        Ty::Dtype => dtype_from(o).map(Value::Dtype),
+        Ty::Device => match device_from(o) {
+            Ok(d) => Some(Value::Device(d)),
+            Err(e) if e.is_instance_of::<PyTypeError>(o.py()) => None,
+            Err(e) => return Err(e),
+        },
+        Ty::Generator => o.cast::<PyGenerator>().ok().map(|g| Value::Generator(g.get().0.clone())),
+        Ty::MemoryFormat => o.cast::<PyMemoryFormat>().ok().map(|f| Value::MemoryFormat(FORMATS[f.get().0 as usize].0)),
+        Ty::Any => Some(Value::None),
+    })
+}

@@ -1,0 +1,539 @@
+//! The Python class `Tensor`: attributes, numbers, operators. Everything with a name of its own among the
+//! ops comes from the registry; printing and the rarer methods are written in Python.
+
+use super::convert::{scalar_from, scalar_object};
+use super::types::{PyDevice, dtype_object, size_object};
+use crate::dtype::Scalar;
+use crate::error::Result as CoreResult;
+use crate::expr::Operand;
+use crate::ops::{elementwise as ew, inplace};
+use crate::tensor::Tensor;
+use crate::device::Device;
+use parking_lot::RwLock;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple, PyType};
+
+/// A tensor as Python sees it. What it refers to can be replaced (`x.data = y`, `x.t_()`).
+#[pyclass(name = "Tensor", module = "torch", subclass, dict, weakref, frozen)]
+pub struct PyTensor {
+    t: RwLock<Tensor>,
+}
+
+impl PyTensor {
+    pub fn new(t: Tensor) -> PyTensor {
+        PyTensor { t: RwLock::new(t) }
+    }
+    /// The tensor it stands for now.
+    #[inline]
+    pub fn tensor(&self) -> Tensor {
+        self.t.read().clone()
+    }
+    /// Stands for another tensor from now on, with the old one's identity: gradient, hooks, history.
+    pub fn replace(&self, with: Tensor) {
+        let old = self.tensor();
+        let same = old.0.meta.get().is_some_and(|a| with.0.meta.get().is_some_and(|b| std::sync::Arc::ptr_eq(a, b)));
+        let new = if same { with } else { inplace::with_identity(&old, with.storage().clone(), with.layout().clone(), with.dtype()) };
+        *self.t.write() = new;
+    }
+}
+
+/// The tensor an object stands for, if it is one.
+#[inline]
+pub fn tensor_ref(o: &Bound<'_, PyAny>) -> Option<Tensor> {
+    o.cast::<PyTensor>().ok().map(|t| t.get().tensor())
+}
+
+/// A new Python object for a tensor.
+#[inline]
+pub fn wrap(py: Python<'_>, t: Tensor) -> PyResult<Py<PyTensor>> {
+    Py::new(py, PyTensor::new(t))
+}
+
+/// What the right side of an operator is; `None` makes Python try the other side.
+fn operand(o: &Bound<'_, PyAny>) -> PyResult<Option<Operand>> {
+    if let Some(t) = tensor_ref(o) {
+        return Ok(Some(Operand::T(t)));
+    }
+    Ok(scalar_from(o)?.map(Operand::S))
+}
+
+type Binary = fn(Operand, Operand) -> CoreResult<Tensor>;
+
+fn binary<'py>(slf: &Bound<'py, PyTensor>, other: &Bound<'py, PyAny>, f: Binary) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    let Some(o) = operand(other)? else { return Ok(py.NotImplemented().into_bound(py)) };
+    let x = slf.get().tensor();
+    let big = x.numel() >= 1 << 15;
+    let a = Operand::T(x);
+    let r = if big { py.detach(|| f(a, o))? } else { f(a, o)? };
+    Ok(wrap(py, r)?.into_bound(py).into_any())
+}
+
+fn in_place<'py>(slf: &Bound<'py, PyTensor>, other: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    if operand(other)?.is_none() {
+        return Ok(py.NotImplemented().into_bound(py));
+    }
+    slf.as_any().call_method1(name, (other,))
+}
+
+fn call_or_pass<'py>(slf: &Bound<'py, PyTensor>, name: &str, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    if operand(other)?.is_none() {
+        return Ok(py.NotImplemented().into_bound(py));
+    }
+    slf.as_any().call_method1(name, (other,))
+}
+
+fn item_number(t: &Tensor) -> PyResult<Scalar> {
+    Ok(t.item()?)
+}
+
+#[pymethods]
+impl PyTensor {
+    /// The legacy constructor: sizes, or data, always in the default dtype.
+    #[new]
+    #[pyo3(signature = (*args, **kwargs))]
+    fn new_legacy(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, pyo3::types::PyDict>>) -> PyResult<PyTensor> {
+        super::interop::legacy_tensor(args, kwargs).map(PyTensor::new)
+    }
+
+    /// Makes an instance of a subclass that stands for the same memory as `data`.
+    #[staticmethod]
+    #[pyo3(signature = (cls, data, require_grad=false))]
+    fn _make_subclass<'py>(cls: &Bound<'py, PyType>, data: &Bound<'py, PyTensor>, require_grad: bool) -> PyResult<Bound<'py, PyAny>> {
+        let py = cls.py();
+        let t = data.get().tensor().detach();
+        t.set_requires_grad(require_grad)?;
+        let base = py.get_type::<PyTensor>();
+        let o = base.getattr("__new__")?.call1((cls,))?;
+        *o.cast::<PyTensor>()?.get().t.write() = t;
+        Ok(o)
+    }
+
+    // ---- what it is ----
+
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        size_object(py, self.tensor().shape())
+    }
+    #[pyo3(signature = (dim=None))]
+    fn size<'py>(&self, py: Python<'py>, dim: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        match dim.filter(|d| !d.is_none()) {
+            None => size_object(py, t.shape()),
+            Some(d) => {
+                let d = super::parse::int_from(d)?.ok_or_else(|| PyTypeError::new_err("size(): argument 'dim' must be int"))?;
+                if t.ndim() == 0 {
+                    return Err(pyo3::exceptions::PyIndexError::new_err(format!("Dimension specified as {d} but tensor has no dimensions")));
+                }
+                let d = crate::layout::wrap_dim(d, t.ndim())?;
+                Ok(t.shape()[d].into_pyobject(py)?.into_any())
+            }
+        }
+    }
+    #[pyo3(signature = (dim=None))]
+    fn stride<'py>(&self, py: Python<'py>, dim: Option<i64>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        Ok(match dim {
+            None => PyTuple::new(py, t.strides())?.into_any(),
+            Some(d) => t.strides()[crate::layout::wrap_dim(d, t.ndim())?].into_pyobject(py)?.into_any(),
+        })
+    }
+    #[getter]
+    fn dtype(&self, py: Python<'_>) -> Py<super::types::PyDtype> {
+        dtype_object(py, self.t.read().dtype())
+    }
+    #[getter]
+    fn device(&self) -> PyDevice {
+        PyDevice(self.t.read().device())
+    }
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.t.read().ndim()
+    }
+    fn dim(&self) -> usize {
+        self.t.read().ndim()
+    }
+    fn ndimension(&self) -> usize {
+        self.t.read().ndim()
+    }
+    fn numel(&self) -> usize {
+        self.t.read().numel()
+    }
+    fn nelement(&self) -> usize {
+        self.t.read().numel()
+    }
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.t.read().dtype().size()
+    }
+    fn element_size(&self) -> usize {
+        self.t.read().dtype().size()
+    }
+    #[getter]
+    fn nbytes(&self) -> usize {
+        let t = self.t.read();
+        t.numel() * t.dtype().size()
+    }
+    fn storage_offset(&self) -> usize {
+        self.t.read().layout().offset
+    }
+    /// The address of the first element (0 for a tensor without elements).
+    fn data_ptr(&self) -> usize {
+        let t = self.t.read();
+        if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { t.ptr() as usize }
+    }
+    #[pyo3(signature = (memory_format=None))]
+    fn is_contiguous(&self, memory_format: Option<&Bound<'_, super::types::PyMemoryFormat>>) -> PyResult<bool> {
+        let t = self.tensor();
+        match memory_format.map(|f| super::types::FORMATS[f.get().0 as usize].0) {
+            None | Some(crate::ops::MemoryFormat::Contiguous | crate::ops::MemoryFormat::Preserve) => Ok(t.is_contiguous()),
+            Some(f) => Ok(crate::ops::copy::format_strides(t.shape(), f).is_ok_and(|s| t.strides() == s)),
+        }
+    }
+    fn is_floating_point(&self) -> bool {
+        self.t.read().dtype().is_float()
+    }
+    fn is_complex(&self) -> bool {
+        self.t.read().dtype().is_complex()
+    }
+    fn is_signed(&self) -> bool {
+        !matches!(self.t.read().dtype(), crate::dtype::Dtype::U8 | crate::dtype::Dtype::Bool)
+    }
+    fn is_inference(&self) -> bool {
+        self.t.read().is_inference()
+    }
+    #[getter]
+    fn is_meta(&self) -> bool {
+        self.t.read().device() == Device::Meta
+    }
+    #[getter]
+    fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
+        self.tensor().0.view_of.clone().map(|b| wrap(py, b)).transpose()
+    }
+    fn _is_view(&self) -> bool {
+        self.t.read().0.view_of.is_some()
+    }
+    #[getter]
+    fn _version(&self) -> u32 {
+        self.t.read().storage().version()
+    }
+    fn _type_name(&self) -> String {
+        self.t.read().type_name()
+    }
+    fn _shares_storage(&self, other: &Bound<'_, PyTensor>) -> bool {
+        self.t.read().same_storage(&other.get().tensor())
+    }
+
+    // ---- autograd attributes ----
+
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        self.t.read().requires_grad()
+    }
+    #[setter]
+    fn set_requires_grad(&self, on: bool) -> PyResult<()> {
+        Ok(self.tensor().set_requires_grad(on)?)
+    }
+    #[pyo3(signature = (requires_grad=true))]
+    fn requires_grad_<'py>(slf: Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
+        let t = slf.get().tensor();
+        if requires_grad && !t.dtype().is_float() && !t.dtype().is_complex() {
+            return Err(PyRuntimeError::new_err("only Tensors of floating point dtype can require gradients"));
+        }
+        t.set_requires_grad(requires_grad)?;
+        Ok(slf)
+    }
+    #[getter]
+    fn is_leaf(&self) -> bool {
+        self.t.read().is_leaf()
+    }
+    #[getter]
+    fn _grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
+        self.t.read().grad().map(|g| wrap(py, g)).transpose()
+    }
+    #[getter]
+    fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
+        let t = self.tensor();
+        let g = t.grad();
+        if g.is_none() && t.requires_grad() && !t.is_leaf() && !t.retains_grad() {
+            let text = c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more informations.";
+            PyErr::warn(py, &py.get_type::<pyo3::exceptions::PyUserWarning>(), text, 1)?;
+        }
+        g.map(|g| wrap(py, g)).transpose()
+    }
+    #[setter]
+    fn set_grad(&self, g: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let t = self.tensor();
+        let Some(g) = g.filter(|g| !g.is_none()) else {
+            t.set_grad(None);
+            return Ok(());
+        };
+        let Some(g) = tensor_ref(g) else {
+            return Err(PyTypeError::new_err(format!("assigned grad expected to be a Tensor or None but got grad of type {}", g.get_type().name()?)));
+        };
+        if g.dtype() != t.dtype() {
+            return Err(PyRuntimeError::new_err(format!(
+                "attempting to assign a gradient with dtype '{}' to a tensor with grad_dtype '{}'. The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype).",
+                g.dtype().scalar_name().to_lowercase(),
+                t.dtype().scalar_name().to_lowercase()
+            )));
+        }
+        if g.shape() != t.shape() {
+            return Err(PyRuntimeError::new_err(format!(
+                "attempting to assign a gradient of size '{}' to a tensor of size '{}'. Please ensure that the gradient and the tensor are the same size",
+                crate::layout::show(g.shape()),
+                crate::layout::show(t.shape())
+            )));
+        }
+        t.set_grad(Some(g));
+        Ok(())
+    }
+    #[deleter]
+    fn delete_grad(&self) {
+        self.tensor().set_grad(None);
+    }
+    #[getter]
+    fn get_data(&self, py: Python<'_>) -> PyResult<Py<PyTensor>> {
+        wrap(py, self.tensor().detach())
+    }
+    #[setter]
+    fn set_data(&self, data: &Bound<'_, PyTensor>) -> PyResult<()> {
+        self.replace(data.get().tensor().detach());
+        Ok(())
+    }
+    fn detach(&self, py: Python<'_>) -> PyResult<Py<PyTensor>> {
+        wrap(py, self.tensor().detach())
+    }
+    fn detach_<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let t = slf.get().tensor();
+        if t.0.view_of.is_some() && t.requires_grad() {
+            return Err(PyRuntimeError::new_err("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients. To fix this error, please refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as a solution."));
+        }
+        t.clear_history();
+        Ok(slf)
+    }
+
+    // ---- values ----
+
+    fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.t.read();
+        Ok(scalar_object(py, t.item()?))
+    }
+    fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        t.check_data("tolist")?;
+        fn level<'py>(py: Python<'py>, t: &Tensor, dim: usize, at: usize) -> PyResult<Bound<'py, PyAny>> {
+            if dim == t.ndim() {
+                return Ok(scalar_object(py, t.at(at)));
+            }
+            let n = t.shape()[dim];
+            let items: Vec<_> = (0..n).map(|i| level(py, t, dim + 1, at * n + i)).collect::<PyResult<_>>()?;
+            Ok(PyList::new(py, items)?.into_any())
+        }
+        level(py, &t, 0, 0)
+    }
+    fn __bool__(&self) -> PyResult<bool> {
+        let t = self.tensor();
+        match t.numel() {
+            0 => Err(PyRuntimeError::new_err("Boolean value of Tensor with no values is ambiguous")),
+            1 => Ok(match item_number(&t)? {
+                Scalar::Complex(r, i) => r != 0.0 || i != 0.0,
+                s => s.f64() != 0.0,
+            }),
+            _ => Err(PyRuntimeError::new_err("Boolean value of Tensor with more than one value is ambiguous")),
+        }
+    }
+    fn __float__(&self) -> PyResult<f64> {
+        Ok(item_number(&self.tensor())?.f64())
+    }
+    fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let s = item_number(&self.tensor())?;
+        scalar_object(py, s).call_method0("__int__")
+    }
+    fn __complex__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let s = item_number(&self.tensor())?;
+        py.import("builtins")?.getattr("complex")?.call1((scalar_object(py, s),))
+    }
+    fn __index__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        if t.numel() != 1 || !t.dtype().is_integral() {
+            return Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index"));
+        }
+        Ok(scalar_object(py, Scalar::Int(t.item()?.i64())))
+    }
+    fn __len__(&self) -> PyResult<usize> {
+        let t = self.t.read();
+        if t.ndim() == 0 { Err(PyTypeError::new_err("len() of a 0-d tensor")) } else { Ok(t.shape()[0]) }
+    }
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        // By identity, as torch's.
+        (slf.as_ptr() as usize >> 4) as isize
+    }
+    fn __getitem__<'py>(slf: &Bound<'py, Self>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        super::index::getitem(slf, index)
+    }
+    fn __setitem__<'py>(slf: &Bound<'py, Self>, index: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        super::index::setitem(slf, index, value)
+    }
+
+    // ---- operators ----
+
+    fn __add__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::ADD.call(&[a, b], &[], None))
+    }
+    fn __radd__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::ADD.call(&[a, b], &[], None))
+    }
+    fn __sub__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::SUB.call(&[a, b], &[], None))
+    }
+    fn __rsub__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::RSUB.call(&[a, b], &[], None))
+    }
+    fn __mul__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::MUL.call(&[a, b], &[], None))
+    }
+    fn __rmul__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::MUL.call(&[a, b], &[], None))
+    }
+    fn __truediv__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::DIV.call(&[a, b], &[], None))
+    }
+    fn __rtruediv__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| {
+            // As torch: the reciprocal, times the number.
+            let r = ew::RECIPROCAL.call(&[a], &[], None)?;
+            ew::MUL.call(&[Operand::T(r), b], &[], None)
+        })
+    }
+    fn __floordiv__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::FLOOR_DIVIDE.call(&[a, b], &[], None))
+    }
+    fn __rfloordiv__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::FLOOR_DIVIDE.call(&[b, a], &[], None))
+    }
+    fn __mod__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::REMAINDER.call(&[a, b], &[], None))
+    }
+    fn __rmod__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::REMAINDER.call(&[b, a], &[], None))
+    }
+    fn __pow__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>, _m: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, ew::pow)
+    }
+    fn __rpow__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>, _m: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::pow(b, a))
+    }
+    fn __matmul__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let Some(b) = tensor_ref(o) else { return Ok(py.NotImplemented().into_bound(py)) };
+        let a = slf.get().tensor();
+        let big = a.numel().max(b.numel()) >= 1 << 12;
+        let r = if big { py.detach(|| crate::ops::matmul::matmul(&a, &b))? } else { crate::ops::matmul::matmul(&a, &b)? };
+        Ok(wrap(py, r)?.into_bound(py).into_any())
+    }
+    fn __and__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_AND.call(&[a, b], &[], None))
+    }
+    fn __rand__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_AND.call(&[b, a], &[], None))
+    }
+    fn __or__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_OR.call(&[a, b], &[], None))
+    }
+    fn __ror__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_OR.call(&[b, a], &[], None))
+    }
+    fn __xor__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_XOR.call(&[a, b], &[], None))
+    }
+    fn __rxor__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_XOR.call(&[b, a], &[], None))
+    }
+    fn __lshift__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_LEFT_SHIFT.call(&[a, b], &[], None))
+    }
+    fn __rlshift__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_LEFT_SHIFT.call(&[b, a], &[], None))
+    }
+    fn __rshift__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_RIGHT_SHIFT.call(&[a, b], &[], None))
+    }
+    fn __rrshift__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        binary(slf, o, |a, b| ew::BITWISE_RIGHT_SHIFT.call(&[b, a], &[], None))
+    }
+    fn __neg__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.as_any().call_method0("neg")
+    }
+    fn __pos__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.as_any().call_method0("positive")
+    }
+    fn __abs__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.as_any().call_method0("abs")
+    }
+    fn __invert__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.as_any().call_method0("bitwise_not")
+    }
+    fn __richcmp__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>, op: pyo3::basic::CompareOp) -> PyResult<Bound<'py, PyAny>> {
+        use pyo3::basic::CompareOp::*;
+        let name = match op {
+            Lt => "lt",
+            Le => "le",
+            Eq => "eq",
+            Ne => "ne",
+            Gt => "gt",
+            Ge => "ge",
+        };
+        if operand(o)?.is_none() && o.hasattr("__array_interface__")? {
+            let other = slf.py().import("rustgrad")?.getattr("as_tensor")?.call1((o,))?;
+            return slf.as_any().call_method1(name, (other,));
+        }
+        call_or_pass(slf, name, o)
+    }
+    fn __iadd__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "add_").map(drop)
+    }
+    fn __isub__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "sub_").map(drop)
+    }
+    fn __imul__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "mul_").map(drop)
+    }
+    fn __itruediv__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "div_").map(drop)
+    }
+    fn __ifloordiv__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "floor_divide_").map(drop)
+    }
+    fn __imod__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "remainder_").map(drop)
+    }
+    fn __ipow__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>, _m: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "pow_").map(drop)
+    }
+    fn __iand__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "bitwise_and_").map(drop)
+    }
+    fn __ior__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "bitwise_or_").map(drop)
+    }
+    fn __ixor__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "bitwise_xor_").map(drop)
+    }
+    fn __ilshift__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "bitwise_left_shift_").map(drop)
+    }
+    fn __irshift__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, o, "bitwise_right_shift_").map(drop)
+    }
+}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<PyTensor>()?;
+    let class = m.py().get_type::<PyTensor>();
+    class.setattr("__array_priority__", 1000)?;
+    Ok(())
+}
