@@ -11,7 +11,7 @@ from typing import IO, Any
 
 ALIGNMENT = 64
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
-_FLAGS = 0x0808  # sizes follow the data; names are UTF-8
+_UTF8, _SIZES_FOLLOW = 0x0800, 0x0008  # general purpose flags: how names are coded; sizes come after the data
 
 _HELP = (
     " This is an internal miniz error. If you are seeing this error, there is a high likelihood that your checkpoint "
@@ -43,10 +43,12 @@ class Writer:
         fixed = start + 30 + len(path) + len(wide) + 4
         padding = -fixed % ALIGNMENT
         extra = wide + b"FB" + struct.pack("<H", padding) + b"Z" * padding
-        head = struct.pack("<IHHHHHIIIHH", 0x04034B50, 0, _FLAGS, 0, 0, 0, 0, brief, brief, len(path), len(extra))
+        flags = _UTF8 | (_SIZES_FOLLOW if size else 0)
+        head = struct.pack("<IHHHHHIIIHH", 0x04034B50, 0, flags, 0, 0, 0, 0, brief, brief, len(path), len(extra))
         self._put(head + path + extra)
-        self._put(data)
-        self._put(struct.pack("<IIQQ" if wide else "<IIII", 0x08074B50, crc, size, size))
+        if size:
+            self._put(data)
+            self._put(struct.pack("<IIQQ" if wide else "<IIII", 0x08074B50, crc, size, size))
         self._directory.append((path, start, size, crc))
         self._names = zlib.crc32(path, self._names)
         self._sums = zlib.crc32(struct.pack("<I", crc), self._sums)
@@ -61,14 +63,9 @@ class Writer:
             big = [n for n in (size, size, start) if n >= _MAX32]
             extra = struct.pack(f"<HH{len(big)}Q", 1, 8 * len(big), *big) if big else b""
             few, at = min(size, _MAX32), min(start, _MAX32)
-            self._put(
-                struct.pack(
-                    "<IHHHHHHIIIHHHHHII",
-                    *(0x02014B50, 0, 0, _FLAGS, 0, 0, 0, crc, few, few, len(path), len(extra), 0, 0, 0, 0, at),
-                )
-                + path
-                + extra
-            )
+            flags = _UTF8 | (_SIZES_FOLLOW if size else 0)
+            head = (0x02014B50, 0, 0, flags, 0, 0, 0, crc, few, few, len(path), len(extra), 0, 0, 0, 0, at)
+            self._put(struct.pack("<IHHHHHHIIIHHHHHII", *head) + path + extra)
         count, length, end = len(self._directory), self._position - begin, self._position
         self._put(struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 0x031E, 45, 0, 0, count, count, length, begin))
         self._put(struct.pack("<IIQI", 0x07064B50, 0, end, 1))

@@ -20,11 +20,21 @@ _NON_LEAF = (
 
 
 def _strided(storage: Any, offset: int, size: Any, stride: Any, dtype: Any) -> rg.Tensor:
-    """A tensor over a storage; the core checks that every element lies inside it."""
+    """A tensor over a storage, every element of which lies inside it."""
     size, stride = tuple(size), tuple(stride)
+    if len(size) != len(stride) or not all(type(n) is int for n in (offset, *size, *stride)):
+        raise RuntimeError(f"size {size}, stride {stride} and offset {offset} do not describe a tensor")
+    if min((offset, *size, *stride), default=0) < 0:
+        raise RuntimeError(f"size {size}, stride {stride} and offset {offset} must not be negative")
     untyped = storage._untyped_storage if isinstance(storage, _storage.TypedStorage) else storage
     if untyped is None:
         return rg.empty_strided(size, stride, dtype=dtype, device="meta")
+    reach = 0 if 0 in size else offset + 1 + sum((n - 1) * step for n, step in zip(size, stride))
+    if reach * dtype.itemsize > untyped.nbytes():
+        raise RuntimeError(
+            f"a tensor of size {list(size)}, stride {list(stride)} and storage offset {offset} needs "
+            f"{reach * dtype.itemsize} bytes, but its storage has {untyped.nbytes()}: the file might be corrupted"
+        )
     return rg._core._tensor_from_storage(untyped, offset, size, stride, dtype)
 
 

@@ -6,6 +6,7 @@ that the program added) can be called, and never what a file defines.
 
 from __future__ import annotations
 
+import _compat_pickle
 import importlib
 import pickle
 import struct
@@ -203,7 +204,10 @@ class Unpickler:
 
     def _global(self) -> None:
         module = self._line()
-        self._stack.append(self._find(module, self._line()))
+        name = self._line()
+        # Protocol 2 has the names of Python 2.
+        module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+        self._stack.append(self._find(_compat_pickle.IMPORT_MAPPING.get(module, module), name))
 
     def _reduce(self) -> None:
         args = self._stack.pop()
