@@ -1,0 +1,180 @@
+"""Removable hook handles, and the identity functions that let a Module see its gradients."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import rustgrad as rg
+from rustgrad import Tensor
+
+__all__ = ["RemovableHandle", "BackwardHook"]
+
+
+class RemovableHandle:
+    """Removes one hook from the dict it lives in; also works as a context manager."""
+
+    next_id = 0
+
+    def __init__(self, hooks_dict: Any, *, extra_dict: Any = None) -> None:
+        self.hooks_dict_ref: Any = weakref.ref(hooks_dict)
+        self.id = RemovableHandle.next_id
+        RemovableHandle.next_id += 1
+        extras = extra_dict if isinstance(extra_dict, (list, tuple)) else ([] if extra_dict is None else [extra_dict])
+        self.extra_dict_ref: Any = tuple(weakref.ref(d) for d in extras)
+
+    def remove(self) -> None:
+        for ref in (self.hooks_dict_ref, *self.extra_dict_ref):
+            hooks = ref()
+            if hooks is not None and self.id in hooks:
+                del hooks[self.id]
+
+    def __getstate__(self) -> Any:
+        return self.hooks_dict_ref(), self.id, tuple(ref() for ref in self.extra_dict_ref)
+
+    def __setstate__(self, state: Any) -> None:
+        # A dict that is gone stays gone: an empty one nobody else holds stands in for it.
+        self.hooks_dict_ref = weakref.ref(OrderedDict() if state[0] is None else state[0])
+        self.id = state[1]
+        extras = state[2] if len(state) > 2 else ()
+        self.extra_dict_ref = tuple(weakref.ref(OrderedDict() if d is None else d) for d in extras)
+        RemovableHandle.next_id = max(RemovableHandle.next_id, self.id + 1)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.remove()
+
+
+def unserializable_hook(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a hook as one that pickling a module should warn about."""
+    f.__torch_unserializable__ = True  # type: ignore[attr-defined]
+    return f
+
+
+_identity_class: Any = None
+
+
+def _identity() -> Any:
+    """The autograd Function that copies nothing forward and nothing back. Made on first use: autograd loads later."""
+    global _identity_class
+    if _identity_class is None:
+
+        class BackwardHookFunction(rg.autograd.Function):  # type: ignore[misc, name-defined]
+            @staticmethod
+            def forward(ctx: Any, on_grads: Any, *args: Any) -> Any:
+                ctx.on_grads = on_grads
+                ctx.set_materialize_grads(False)
+                ctx.mark_non_differentiable(*[a for a in args if not a.requires_grad])
+                return tuple(a.view_as(a) for a in args)
+
+            @staticmethod
+            def backward(ctx: Any, *grads: Any) -> Any:
+                return (None, *ctx.on_grads(grads))
+
+        _identity_class = BackwardHookFunction
+    return _identity_class
+
+
+class BackwardHook:
+    """Runs a module's full backward hooks once both of its sides' gradients are known.
+
+    An identity is put around the module's inputs and outputs; hooks on those two nodes collect the gradients.
+    Hook calls: `user_hooks(module, grad_input, grad_output)`, `user_pre_hooks(module, grad_output)`.
+    """
+
+    def __init__(self, module: Any, user_hooks: list[Any], user_pre_hooks: list[Any]) -> None:
+        self.module = module
+        self.user_hooks = user_hooks
+        self.user_pre_hooks = user_pre_hooks
+        self.grad_outputs: Any = None
+        self.n_inputs = -1
+        self.n_outputs = -1
+        self.input_index: list[int] | None = None
+        self.output_index: list[int] = []
+
+    def _wrap(self, value: Any, on_grads: Callable[[Any], Any], start: Callable[[list[int]], None]) -> Any:
+        if not rg.is_grad_enabled():
+            return value
+        items = list(value) if isinstance(value, tuple) else [value]
+        at = [i for i, v in enumerate(items) if isinstance(v, Tensor)]
+        if not any(items[i].requires_grad for i in at):
+            return value
+        start(at)
+        for i, new in zip(at, _identity().apply(on_grads, *[items[i] for i in at])):
+            items[i] = new
+        if not isinstance(value, tuple):
+            return items[0]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+
+    def setup_input_hook(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, so wrapped that their gradients pass through the hooks."""
+        self.n_inputs = len(args)
+
+        def start(at: list[int]) -> None:
+            self.input_index = at
+
+        wrapped: tuple[Any, ...] = self._wrap(args, self._on_grad_input, start)
+        return wrapped
+
+    def setup_output_hook(self, result: Any) -> Any:
+        """The result, so wrapped that its gradient passes through the hooks."""
+
+        def start(at: list[int]) -> None:
+            self.output_index = at
+            self.n_outputs = len(result) if isinstance(result, tuple) else 1
+
+        return self._wrap(result, self._on_grad_output, start)
+
+    @staticmethod
+    def _spread(grads: Any, at: list[int], n: int) -> tuple[Any, ...]:
+        full: list[Any] = [None] * n
+        for i, g in zip(at, grads):
+            full[i] = g
+        return tuple(full)
+
+    def _run(self, grad_input: Any) -> Any:
+        out = grad_input
+        for hook in self.user_hooks:
+            res = hook(self.module, out, self.grad_outputs)
+            if res is None:
+                continue
+            res = res if isinstance(res, tuple) else (res,)
+            if len(res) != len(out):
+                raise RuntimeError("Backward hook returned an invalid number of grad_input, "
+                                   f"got {len(res)}, but expected {len(out)}")
+            out = res
+        return out
+
+    def _on_grad_output(self, grads: Any) -> Any:
+        outs = self._spread(grads, self.output_index, self.n_outputs)
+        for hook in self.user_pre_hooks:
+            res = hook(self.module, outs)
+            if res is None:
+                continue
+            res = res if isinstance(res, tuple) else (res,)
+            if len(res) != len(outs):
+                raise RuntimeError("Backward pre hook returned an invalid number of grad_output, "
+                                   f"got {len(res)}, but expected {len(outs)}")
+            outs = res
+        self.grad_outputs = outs
+        if self.input_index is None:  # no input needs a gradient: there is nothing more to wait for
+            if any(r is not None for r in self._run((None,) * max(self.n_inputs, 1))):
+                raise RuntimeError("Backward hook for Modules where no input requires gradient should always return "
+                                   "None or None for all gradients.")
+            self.grad_outputs = None
+        return tuple(outs[i] for i in self.output_index)
+
+    def _on_grad_input(self, grad_in: Any) -> Any:
+        if self.grad_outputs is None:
+            raise RuntimeError("Module backward hook for grad_input is called before the grad_output one. This "
+                               "happens because the gradient in your nn.Module flows to the Module's input without "
+                               "passing through the Module's output. Make sure that the output depends on the input "
+                               "and that the loss is computed based on the output.")
+        assert self.input_index is not None
+        res = self._run(self._spread(grad_in, self.input_index, self.n_inputs))
+        self.grad_outputs = None
+        return tuple(res[i] for i in self.input_index)
