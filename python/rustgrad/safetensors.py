@@ -185,8 +185,8 @@ def _pieces(tensors: Mapping[str, rg.Tensor], metadata: Mapping[str, str] | None
     if shared := _shared(tensors):
         raise RuntimeError(
             "\n            Some tensors share memory, this will lead to duplicate memory on disk and potential "
-            f"differences when loading them again: {shared}.\n            A potential way to correctly save your model is to "
-            "use `save_model`.\n            More information at https://huggingface.co/docs/safetensors/"
+            f"differences when loading them again: {shared}.\n            A potential way to correctly save your model "
+            "is to use `save_model`.\n            More information at https://huggingface.co/docs/safetensors/"
             "torch_shared_tensors\n            "
         )
     parts = {name: _bytes_of(name, tensor) for name, tensor in tensors.items()}
