@@ -74,6 +74,12 @@ impl Node {
         })
     }
 
+    /// A node whose closure keeps what it needs in ways of its own; it can run once unless kept.
+    pub fn custom(name: String, inputs: &[&Tensor], outputs: usize, f: GradFn) -> Arc<Node> {
+        SAVED.with(|s| s.set(true));
+        Node::new(name, inputs, outputs, f)
+    }
+
     pub(crate) fn accumulator(leaf: Tensor) -> Arc<Node> {
         Arc::new(Node {
             name: "AccumulateGrad".into(),

@@ -34,5 +34,6 @@ macro_rules! multiversion {
 pub mod conv;
 pub mod gemm;
 pub mod pool;
+pub mod resample;
 pub mod sort;
 pub mod threads;

@@ -77,6 +77,7 @@ unsafe fn enter(
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the caller.
         let positional = if nargs == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(args, nargs) } };
+        let mut all: smallvec::SmallVec<[*mut ffi::PyObject; 8]> = smallvec::SmallVec::new();
         let mut keywords = smallvec::SmallVec::new();
         if !kwnames.is_null() {
             // SAFETY: a tuple of strings, whose values follow the positional arguments.
@@ -95,7 +96,6 @@ unsafe fn enter(
         if b.role == Role::Function {
             invoke(b, Given { py, positional, keywords })
         } else {
-            let mut all: smallvec::SmallVec<[*mut ffi::PyObject; 8]> = smallvec::SmallVec::with_capacity(nargs + 1);
             all.push(slf);
             all.extend_from_slice(positional);
             invoke(b, Given { py, positional: &all, keywords })

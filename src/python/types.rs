@@ -12,7 +12,7 @@ use pyo3::types::PyTuple;
 use std::sync::{Arc, OnceLock};
 
 /// `torch.float32` and its kin; one object for each.
-#[pyclass(name = "dtype", module = "torch", frozen, eq, hash)]
+#[pyclass(name = "dtype", module = "torch", frozen, eq, hash, skip_from_py_object)]
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 pub struct PyDtype(pub Dtype);
 
@@ -62,7 +62,7 @@ pub fn dtype_object(py: Python<'_>, d: Dtype) -> Py<PyDtype> {
 }
 
 /// `torch.device`
-#[pyclass(name = "device", module = "torch", frozen, eq, hash)]
+#[pyclass(name = "device", module = "torch", frozen, eq, hash, skip_from_py_object)]
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 pub struct PyDevice(pub Device);
 
@@ -130,7 +130,7 @@ impl PyDevice {
 }
 
 /// `torch.contiguous_format` and its kin.
-#[pyclass(name = "memory_format", module = "torch", frozen, eq, hash)]
+#[pyclass(name = "memory_format", module = "torch", frozen, eq, hash, skip_from_py_object)]
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 pub struct PyMemoryFormat(pub u8);
 

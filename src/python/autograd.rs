@@ -1,0 +1,343 @@
+//! The backward pass, hooks, graph nodes and custom functions for Python.
+
+use super::tensor::{PyTensor, tensor_ref, wrap};
+use crate::autograd::{self, Ctx, Edge, Grads, Hook, Node};
+use crate::error::Error;
+use crate::tensor::Tensor;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A node of the graph (`grad_fn`).
+#[pyclass(name = "Node", module = "torch.autograd.graph", frozen)]
+pub struct PyNode(Arc<Node>);
+
+#[pymethods]
+impl PyNode {
+    fn name(&self) -> String {
+        self.0.name.to_string()
+    }
+    /// The nodes the inputs came from, with the number of the result.
+    #[getter]
+    fn next_functions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let items = self
+            .0
+            .next()
+            .iter()
+            .map(|e| match e {
+                Some(e) => Ok((Some(Py::new(py, PyNode(e.node.clone()))?), e.nr)),
+                None => Ok((None, 0)),
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        PyTuple::new(py, items)
+    }
+    /// The leaf of an AccumulateGrad node.
+    #[getter]
+    fn variable(&self, py: Python<'_>) -> PyResult<Py<PyTensor>> {
+        match self.0.leaf() {
+            Some(t) => wrap(py, t.clone()),
+            None => Err(pyo3::exceptions::PyAttributeError::new_err(format!("'{}' object has no attribute 'variable'", self.0.name))),
+        }
+    }
+    fn __repr__(slf: PyRef<'_, Self>) -> String {
+        format!("<{} object at {:#x}>", slf.0.name, slf.as_ptr() as usize)
+    }
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<PyNode>().is_ok_and(|o| Arc::ptr_eq(&o.get().0, &self.0))
+    }
+    fn __hash__(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize >> 4
+    }
+    /// What a custom function hung on its node.
+    #[getter]
+    fn _ctx(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.0.extra.lock().as_ref().and_then(|e| e.downcast_ref::<Py<PyAny>>().map(|o| o.clone_ref(py)))
+    }
+}
+
+#[pyfunction]
+fn _grad_fn(py: Python<'_>, x: &Bound<'_, PyTensor>) -> PyResult<Option<Py<PyNode>>> {
+    x.get().tensor().grad_fn().map(|e| Py::new(py, PyNode(e.node))).transpose()
+}
+
+/// Which result of its `grad_fn` a tensor is.
+#[pyfunction]
+fn _output_nr(x: &Bound<'_, PyTensor>) -> u32 {
+    x.get().tensor().grad_fn().map_or(0, |e| e.nr)
+}
+
+fn tensors(o: &Bound<'_, PyAny>) -> PyResult<Vec<Tensor>> {
+    if let Some(t) = tensor_ref(o) {
+        return Ok(vec![t]);
+    }
+    o.try_iter()?
+        .map(|x| {
+            let x = x?;
+            tensor_ref(&x).ok_or_else(|| PyTypeError::new_err(format!("expected Tensor, but got {}", super::parse::type_name(&x))))
+        })
+        .collect()
+}
+
+fn optional_tensors(o: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Option<Tensor>>> {
+    let Some(o) = o.filter(|o| !o.is_none()) else { return Ok(Vec::new()) };
+    if let Some(t) = tensor_ref(o) {
+        return Ok(vec![Some(t)]);
+    }
+    o.try_iter()?
+        .map(|x| {
+            let x = x?;
+            if x.is_none() {
+                return Ok(None);
+            }
+            match tensor_ref(&x) {
+                Some(t) => Ok(Some(t)),
+                None => Err(PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {}", x.get_type().name()?))),
+            }
+        })
+        .collect()
+}
+
+/// Accumulates gradients into the leaves.
+#[pyfunction]
+#[pyo3(signature = (roots, gradients=None, retain_graph=None, create_graph=false, inputs=None))]
+fn _backward(
+    py: Python<'_>,
+    roots: &Bound<'_, PyAny>,
+    gradients: Option<&Bound<'_, PyAny>>,
+    retain_graph: Option<bool>,
+    create_graph: bool,
+    inputs: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let roots = tensors(roots)?;
+    let given = optional_tensors(gradients)?;
+    let inputs = inputs.filter(|i| !i.is_none()).map(tensors).transpose()?;
+    if let Some([]) = inputs.as_deref() {
+        return Err(PyRuntimeError::new_err("'inputs' argument to backward() cannot be empty."));
+    }
+    let retain = retain_graph.unwrap_or(create_graph);
+    py.detach(|| autograd::backward(&roots, &given, retain, create_graph, inputs.as_deref()))?;
+    Ok(())
+}
+
+/// The gradients of `outputs` with respect to `inputs`.
+#[pyfunction]
+#[pyo3(signature = (outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=false, allow_unused=false))]
+fn _grad(
+    py: Python<'_>,
+    outputs: &Bound<'_, PyAny>,
+    inputs: &Bound<'_, PyAny>,
+    grad_outputs: Option<&Bound<'_, PyAny>>,
+    retain_graph: Option<bool>,
+    create_graph: bool,
+    allow_unused: bool,
+) -> PyResult<Vec<Option<Py<PyTensor>>>> {
+    let (roots, inputs, given) = (tensors(outputs)?, tensors(inputs)?, optional_tensors(grad_outputs)?);
+    let retain = retain_graph.unwrap_or(create_graph);
+    let grads = py.detach(|| autograd::grad(&roots, &inputs, &given, retain, create_graph, allow_unused))?;
+    grads.into_iter().map(|g| g.map(|g| wrap(py, g)).transpose()).collect()
+}
+
+static HOOK: AtomicU64 = AtomicU64::new(1);
+
+/// Calls a Python function with a gradient; what it returns, if anything, replaces it.
+fn python_hook(f: Py<PyAny>, keep_name: &'static str) -> Hook {
+    Arc::new(move |g: &Tensor| {
+        Python::attach(|py| {
+            let r = f.bind(py).call1((wrap(py, g.clone())?,))?;
+            if r.is_none() {
+                return Ok(None);
+            }
+            match tensor_ref(&r) {
+                Some(t) => Ok(Some(t)),
+                None => Err(PyTypeError::new_err(format!("{keep_name} must return a Tensor or None, not {}", r.get_type().name()?))),
+            }
+        })
+        .map_err(|e: PyErr| Error::from(e))
+    })
+}
+
+/// Registers a hook on the gradient of a tensor; answers its number.
+#[pyfunction]
+fn _register_hook(x: &Bound<'_, PyTensor>, f: Py<PyAny>) -> PyResult<u64> {
+    let id = HOOK.fetch_add(1, Ordering::Relaxed);
+    x.get().tensor().register_hook(id, python_hook(f, "a hook"))?;
+    Ok(id)
+}
+
+/// Registers a function called with a leaf after its gradient has been accumulated.
+#[pyfunction]
+fn _remove_hook(x: &Bound<'_, PyTensor>, id: u64) {
+    x.get().tensor().remove_hook(id);
+}
+
+#[pyfunction]
+fn _retain_grad(x: &Bound<'_, PyTensor>) -> PyResult<()> {
+    Ok(x.get().tensor().retain_grad()?)
+}
+
+#[pyfunction]
+fn _retains_grad(x: &Bound<'_, PyTensor>) -> bool {
+    x.get().tensor().retains_grad()
+}
+
+#[pyfunction]
+fn is_grad_enabled() -> bool {
+    autograd::is_grad_enabled()
+}
+/// Turns recording on or off; answers what it was.
+#[pyfunction]
+fn _set_grad_enabled(on: bool) -> bool {
+    autograd::set_grad_enabled(on)
+}
+#[pyfunction]
+fn is_inference_mode_enabled() -> bool {
+    autograd::is_inference_mode()
+}
+#[pyfunction]
+fn _set_inference_mode(on: bool) -> bool {
+    autograd::set_inference_mode(on)
+}
+/// Marks a result as made in inference mode.
+#[pyfunction]
+fn _mark_inference(x: &Bound<'_, PyTensor>) {
+    x.get().tensor().meta().inference.store(true, Ordering::Release);
+}
+
+/// Makes `outputs` the results of a custom node over `inputs`. `backward` is called with the gradients of the
+/// outputs (None where there is none) and answers a tuple with one entry for each input. Answers the outputs as
+/// new tensors with history. `dirty` says which outputs are inputs that were changed in place.
+#[pyfunction]
+fn _custom_node<'py>(
+    py: Python<'py>,
+    name: String,
+    inputs: &Bound<'py, PyList>,
+    outputs: &Bound<'py, PyList>,
+    differentiable: Vec<bool>,
+    backward: Py<PyAny>,
+    ctx: Py<PyAny>,
+) -> PyResult<Vec<Py<PyTensor>>> {
+    let ins = tensors(inputs)?;
+    let outs = tensors(outputs)?;
+    let refs: Vec<&Tensor> = ins.iter().collect();
+    let count = ins.len();
+    let in_shapes: Vec<(Vec<usize>, crate::dtype::Dtype)> = ins.iter().map(|t| (t.shape().to_vec(), t.dtype())).collect();
+    let label = name.clone();
+    let f = move |_: &Ctx, grads: &[Option<Tensor>]| -> crate::error::Result<Grads> {
+        Python::attach(|py| -> PyResult<Grads> {
+            let args: Vec<Option<Py<PyTensor>>> =
+                grads.iter().map(|g| g.clone().map(|g| wrap(py, g)).transpose()).collect::<PyResult<_>>()?;
+            let r = backward.bind(py).call1((args,))?;
+            let list: Vec<Bound<'_, PyAny>> = match r.cast::<PyTuple>() {
+                Ok(t) => t.iter().collect(),
+                Err(_) => vec![r],
+            };
+            let mut out = Grads::new();
+            for (k, g) in list.iter().enumerate().take(count) {
+                let Some(t) = tensor_ref(g) else {
+                    if !g.is_none() {
+                        return Err(PyTypeError::new_err(format!(
+                            "{label}: expected Variable or None (got {})",
+                            g.get_type().name()?
+                        )));
+                    }
+                    out.push(None);
+                    continue;
+                };
+                let (shape, dtype) = &in_shapes[k];
+                let t = if t.shape() == shape.as_slice() {
+                    t
+                } else if crate::layout::broadcast(t.shape(), shape).is_ok_and(|b| b.as_slice() == t.shape()) {
+                    crate::ops::reduce::sum_to(&t, shape)?
+                } else {
+                    return Err(PyRuntimeError::new_err(format!(
+                        "Function {label} returned an invalid gradient at index {k} - got {} but expected shape compatible with {}",
+                        crate::layout::show(t.shape()),
+                        crate::layout::show(shape)
+                    )));
+                };
+                out.push(Some(crate::ops::copy::to_dtype(&t, *dtype)?));
+            }
+            while out.len() < count {
+                out.push(None);
+            }
+            Ok(out)
+        })
+        .map_err(Error::from)
+    };
+    if !autograd::needs_grad(&refs) {
+        return outs.into_iter().map(|t| wrap(py, t)).collect();
+    }
+    let node = Node::custom(name, &refs, outs.len(), Box::new(f));
+    *node.extra.lock() = Some(Box::new(ctx));
+    outs.into_iter()
+        .enumerate()
+        .map(|(i, t)| {
+            let t = t.detach();
+            if differentiable[i] && (t.dtype().is_float() || t.dtype().is_complex()) {
+                t.set_grad_fn(Some(Edge { node: node.clone(), nr: i as u32 }));
+            }
+            wrap(py, t)
+        })
+        .collect()
+}
+
+/// Gives `x`, changed in place by a custom function, the history of `result`.
+#[pyfunction]
+fn _take_history(x: &Bound<'_, PyTensor>, result: &Bound<'_, PyTensor>) -> PyResult<()> {
+    Ok(crate::ops::inplace::rebase(&x.get().tensor(), result.get().tensor())?)
+}
+
+/// A tensor saved for a custom backward: checks the version when unpacked.
+#[pyclass(frozen, module = "rustgrad._core")]
+struct SavedTensor {
+    t: Tensor,
+    version: u32,
+}
+
+#[pymethods]
+impl SavedTensor {
+    #[new]
+    fn new(x: &Bound<'_, PyTensor>) -> SavedTensor {
+        let t = x.get().tensor();
+        SavedTensor { version: t.storage().version(), t }
+    }
+    fn unpack(&self, py: Python<'_>) -> PyResult<Py<PyTensor>> {
+        if self.t.storage().version() != self.version {
+            return Err(PyRuntimeError::new_err(format!(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: [{} {}] is at version {}; expected version {} instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True).",
+                self.t.type_name(),
+                crate::layout::show(self.t.shape()),
+                self.t.storage().version(),
+                self.version
+            )));
+        }
+        wrap(py, self.t.clone())
+    }
+}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<PyNode>()?;
+    m.add_class::<SavedTensor>()?;
+    for f in [
+        wrap_pyfunction!(_grad_fn, m)?,
+        wrap_pyfunction!(_output_nr, m)?,
+        wrap_pyfunction!(_backward, m)?,
+        wrap_pyfunction!(_grad, m)?,
+        wrap_pyfunction!(_register_hook, m)?,
+        wrap_pyfunction!(_remove_hook, m)?,
+        wrap_pyfunction!(_retain_grad, m)?,
+        wrap_pyfunction!(_retains_grad, m)?,
+        wrap_pyfunction!(is_grad_enabled, m)?,
+        wrap_pyfunction!(_set_grad_enabled, m)?,
+        wrap_pyfunction!(is_inference_mode_enabled, m)?,
+        wrap_pyfunction!(_set_inference_mode, m)?,
+        wrap_pyfunction!(_mark_inference, m)?,
+        wrap_pyfunction!(_custom_node, m)?,
+        wrap_pyfunction!(_take_history, m)?,
+    ] {
+        m.add_function(f)?;
+    }
+    Ok(())
+}
