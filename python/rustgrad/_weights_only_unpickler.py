@@ -161,6 +161,8 @@ class Unpickler:
         return line[:-1].decode("utf-8")
 
     def _pop_mark(self) -> list[Any]:
+        if not self._marks:
+            raise pickle.UnpicklingError("the pickle is damaged: a group ends that has not begun")
         items, self._stack = self._stack, self._marks.pop()
         return items
 
@@ -169,6 +171,8 @@ class Unpickler:
         while True:
             code = self._read(1)[0]
             if code == 0x2E:  # STOP
+                if not self._stack:
+                    raise pickle.UnpicklingError("the pickle is damaged: it ends without an object")
                 return self._stack.pop()
             run = _OPCODES.get(code)
             if run is None:
@@ -253,6 +257,8 @@ class Unpickler:
         if isinstance(obj, rg.Tensor):
             _utils._set_obj_state(obj, state)
         elif type(obj) is OrderedDict:
+            if not isinstance(state, dict):
+                raise pickle.UnpicklingError(f"The state of an OrderedDict must be a dict, but got {type(state)}")
             obj.__dict__.update(state)
         elif type(obj) in _user_globals.values():
             if hasattr(obj, "__setstate__"):
