@@ -81,14 +81,14 @@ def _mha_shape_check(query: Tensor, key: Tensor, value: Tensor, key_padding_mask
     batched = query.dim() == 3
     kind, want, mask_dim = ("batched", 3, 2) if batched else ("unbatched", 2, 1)
     if key.dim() != want or value.dim() != want:
-        raise AssertionError(f"For {kind} (`query` is {want}-D) `query`, expected `key` and `value` to be {want}-D but "
+        raise AssertionError(f"For {kind} ({want}-D) `query`, expected `key` and `value` to be {want}-D but "
                              f"found {key.dim()}-D and {value.dim()}-D tensors respectively")
     if key_padding_mask is not None and key_padding_mask.dim() != mask_dim:
-        raise AssertionError(f"For {kind} (`query` is {want}-D) `query`, expected `key_padding_mask` to be `None` or "
+        raise AssertionError(f"For {kind} ({want}-D) `query`, expected `key_padding_mask` to be `None` or "
                              f"{mask_dim}-D but found {key_padding_mask.dim()}-D tensor instead")
     if attn_mask is not None:
         if attn_mask.dim() not in (2, 3):
-            raise AssertionError(f"For {kind} (`query` is {want}-D) `query`, expected `attn_mask` to be `None`, 2-D or "
+            raise AssertionError(f"For {kind} ({want}-D) `query`, expected `attn_mask` to be `None`, 2-D or "
                                  f"3-D but found {attn_mask.dim()}-D tensor instead")
         if not batched and attn_mask.dim() == 3:
             expected = (num_heads, query.shape[0], key.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -65,15 +66,15 @@ def _identity() -> Any:
 
         class BackwardHookFunction(rg.autograd.Function):  # type: ignore[misc, name-defined]
             @staticmethod
-            def forward(ctx: Any, on_grads: Any, *args: Any) -> Any:
+            def forward(ctx: Any, on_grads: Any, zeros_for_none: bool, *args: Any) -> Any:
                 ctx.on_grads = on_grads
-                ctx.set_materialize_grads(False)
+                ctx.set_materialize_grads(zeros_for_none)
                 ctx.mark_non_differentiable(*[a for a in args if not a.requires_grad])
                 return tuple(a.view_as(a) for a in args)
 
             @staticmethod
             def backward(ctx: Any, *grads: Any) -> Any:
-                return (None, *ctx.on_grads(grads))
+                return (None, None, *ctx.on_grads(grads))
 
         _identity_class = BackwardHookFunction
     return _identity_class
@@ -96,7 +97,8 @@ class BackwardHook:
         self.input_index: list[int] | None = None
         self.output_index: list[int] = []
 
-    def _wrap(self, value: Any, on_grads: Callable[[Any], Any], start: Callable[[list[int]], None]) -> Any:
+    def _wrap(self, value: Any, on_grads: Callable[[Any], Any], start: Callable[[list[int]], None],
+              is_input: bool) -> Any:
         if not rg.is_grad_enabled():
             return value
         items = list(value) if isinstance(value, tuple) else [value]
@@ -104,7 +106,7 @@ class BackwardHook:
         if not any(items[i].requires_grad for i in at):
             return value
         start(at)
-        for i, new in zip(at, _identity().apply(on_grads, *[items[i] for i in at])):
+        for i, new in zip(at, _identity().apply(on_grads, is_input, *[items[i] for i in at])):
             items[i] = new
         if not isinstance(value, tuple):
             return items[0]
@@ -117,7 +119,7 @@ class BackwardHook:
         def start(at: list[int]) -> None:
             self.input_index = at
 
-        wrapped: tuple[Any, ...] = self._wrap(args, self._on_grad_input, start)
+        wrapped: tuple[Any, ...] = self._wrap(args, self._on_grad_input, start, True)
         return wrapped
 
     def setup_output_hook(self, result: Any) -> Any:
@@ -127,7 +129,7 @@ class BackwardHook:
             self.output_index = at
             self.n_outputs = len(result) if isinstance(result, tuple) else 1
 
-        return self._wrap(result, self._on_grad_output, start)
+        return self._wrap(result, self._on_grad_output, start, False)
 
     @staticmethod
     def _spread(grads: Any, at: list[int], n: int) -> tuple[Any, ...]:
@@ -162,6 +164,11 @@ class BackwardHook:
             outs = res
         self.grad_outputs = outs
         if self.input_index is None:  # no input needs a gradient: there is nothing more to wait for
+            if self.user_hooks:
+                warnings.warn("Full backward hook is firing when gradients are computed with respect to module outputs "
+                              "since no inputs require gradients. See https://docs.pytorch.org/docs/main/generated/"
+                              "torch.nn.Module.html#torch.nn.Module.register_full_backward_hook for more details.",
+                              stacklevel=5)
             if any(r is not None for r in self._run((None,) * max(self.n_inputs, 1))):
                 raise RuntimeError("Backward hook for Modules where no input requires gradient should always return "
                                    "None or None for all gradients.")

@@ -132,16 +132,16 @@ def _fractional(input: Tensor, kernel_size: Any, output_size: Any, output_ratio:
     batched = input if input.dim() == n + 2 else input.unsqueeze(0)
     if batched.dim() != n + 2:
         raise RuntimeError(f"fractional_max_pool{n}d(): Expected {n + 1}D or {n + 2}D tensor, but got: {input.dim()}D")
-    for size, k, o in zip(batched.shape[2:], kernel, out):
+    for name, size, k, o in zip(("time", "height", "width")[-n:], batched.shape[2:], kernel, out):
         if o + k - 1 > size:
-            raise RuntimeError(f"fractional_max_pool{n}d(): pool size {k} too large relative to input size {size}")
+            raise RuntimeError(f"fractional_max_pool{n}d(): pool {name} {k} too large relative to input {name} {size}")
     batch, channels = batched.shape[:2]
     if samples is None:
         samples = rg.rand(batch, channels, n, dtype=input.dtype, device=input.device)
-    # Random numbers come last dimension first.
+    # In 2-D, PyTorch's random numbers come last dimension first.
     flat: Any = None
     for d in range(n):
-        start = _intervals(samples[..., n - 1 - d], batched.shape[2 + d], out[d], kernel[d])
+        start = _intervals(samples[..., 1 - d if n == 2 else d], batched.shape[2 + d], out[d], kernel[d])
         window = start.unsqueeze(-1) + rg.arange(kernel[d])  # (batch, channels, out, kernel)
         shape = [batch, channels] + [1] * (2 * n)
         shape[2 + d], shape[2 + n + d] = out[d], kernel[d]

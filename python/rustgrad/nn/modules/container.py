@@ -275,14 +275,14 @@ def _update(target: Any, given: Any, name: str, what: str, ordered: tuple[Any, .
         target[items[0]] = items[1]
 
 
-def _describe(value: Any) -> str:
+def _describe(value: Any, typename: Any) -> str:
     """How ParameterList and ParameterDict show an entry."""
     if not isinstance(value, Tensor):
         return "Object of type: " + type(value).__name__
     size = "x".join(str(s) for s in value.size())
     device = "" if not value.is_cuda else f" (GPU {value.get_device()})"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-    return f"{kind} containing: [{_typename(value) if kind == 'Parameter' else value.dtype} of size {size}{device}]"
+    return f"{kind} containing: [{typename(value)} of size {size}{device}]"
 
 
 class ParameterList(Module):
@@ -340,7 +340,7 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        text = "\n".join(f"  ({k}): {_describe(p)}" for k, p in enumerate(self))
+        text = "\n".join(f"  ({k}): {_describe(p, lambda v: v.dtype)}" for k, p in enumerate(self))
         return text
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -440,7 +440,7 @@ class ParameterDict(Module):
         _update(self, parameters, "ParametersDict", "ParameterDict", (OrderedDict, ParameterDict))
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({k}): {_describe(p)}" for k, p in self.items())
+        return "\n".join(f"  ({k}): {_describe(p, _typename)}" for k, p in self.items())
 
     def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
+
+import rustgrad as rg
 
 from ..parameter import is_lazy
 
@@ -20,8 +21,6 @@ class LazyModuleMixin:
         module: Any = self
         self._load_hook = module._register_load_state_dict_pre_hook(self._lazy_load_hook)
         self._initialize_hook = module.register_forward_pre_hook(self._infer_parameters, with_kwargs=True)
-        warnings.warn("Lazy modules are a new feature under heavy development so changes to the API or functionality "
-                      "can happen at any moment.", stacklevel=2)
 
     def _save_to_state_dict(self: Any, destination: Any, prefix: str, keep_vars: bool) -> None:
         for tables in (self._parameters, self._buffers):
@@ -32,8 +31,6 @@ class LazyModuleMixin:
     def _lazy_load_hook(self: Any, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
                         missing_keys: Any, unexpected_keys: Any, error_msgs: Any) -> None:
         """An uninitialized parameter takes the shape of what is loaded into it."""
-        import rustgrad as rg
-
         for name, value in [*self._parameters.items(), *self._buffers.items()]:
             key = prefix + name
             if key in state_dict and value is not None and is_lazy(value):

@@ -469,13 +469,20 @@ class Module:
             if dtype.is_complex:
                 warnings.warn("Complex modules are a new feature under active development whose design may change, "
                               "and some modules might not work as expected when using complex tensors as parameters "
-                              "or buffers. ", stacklevel=2)
+                              "or buffers. Please file an issue at https://github.com/pytorch/pytorch/issues/new?template="
+                              "bug-report.yml if a complex module does not work as expected.", stacklevel=2)
 
         def convert(t: Any) -> Any:
             cast = dtype if t.is_floating_point() or t.is_complex() else None
-            if memory_format is not None and t.dim() in (4, 5):
-                return t.to(device, cast, non_blocking, memory_format=memory_format)
-            return t.to(device, cast, non_blocking)
+            try:
+                if memory_format is not None and t.dim() in (4, 5):
+                    return t.to(device, cast, non_blocking, memory_format=memory_format)
+                return t.to(device, cast, non_blocking)
+            except NotImplementedError as e:
+                if str(e) != "Cannot copy out of meta tensor; no data!":
+                    raise
+                raise NotImplementedError(f"{e} Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() "
+                                          "when moving module from meta to a different device.") from None
 
         return self._apply(convert)
 
