@@ -132,7 +132,7 @@ def _span(tensor: rg.Tensor) -> int:
     """The number of storage elements from a tensor's first to its last."""
     if tensor.numel() == 0:
         return 0
-    return 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride()))
+    return 1 + sum((int(n) - 1) * int(step) for n, step in zip(tensor.shape, tensor.stride()))
 
 
 def _with_attributes(tensor: rg.Tensor, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -177,7 +177,8 @@ def _reduce_for_save(tensor: rg.Tensor) -> tuple[Any, ...]:
         plain = plain.cpu()
     if plain.is_complex() and plain.is_conj():
         plain = plain.resolve_conj()
-    where = (plain.storage_offset(), tuple(plain.size()), tuple(plain.stride()), tensor.requires_grad, OrderedDict())
+    hooks: OrderedDict[int, Any] = OrderedDict()
+    where = (plain.storage_offset(), tuple(plain.size()), tuple(plain.stride()), tensor.requires_grad, hooks)
     untyped = plain.untyped_storage()
     if _storage.storage_class(plain.dtype) is None:
         return _with_attributes(tensor, _rebuild_tensor_v3, (untyped, *where, plain.dtype))

@@ -176,7 +176,7 @@ def _shared(tensors: Mapping[str, rg.Tensor]) -> list[set[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _pieces(tensors: Mapping[str, rg.Tensor], metadata: Mapping[str, str] | None) -> Iterator[bytes | memoryview]:
+def _pieces(tensors: Mapping[Any, rg.Tensor], metadata: Mapping[Any, Any] | None) -> Iterator[bytes | memoryview]:
     for name, tensor in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":
             raise ValueError(f"{name!r} cannot name a tensor")
