@@ -1,0 +1,6 @@
+"""Intel MKL: not used."""
+
+
+def is_available() -> bool:
+    """False."""
+    return False

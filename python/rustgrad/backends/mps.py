@@ -1,0 +1,21 @@
+"""Apple's Metal: not there."""
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+def is_built() -> bool:
+    """False."""
+    return False
+
+
+def is_macos_or_newer(major: int, minor: int) -> bool:
+    """False."""
+    return False
+
+
+def is_macos13_or_newer(minor: int = 0) -> bool:
+    """False."""
+    return False
