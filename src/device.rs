@@ -72,3 +72,21 @@ impl std::fmt::Display for Device {
         }
     }
 }
+
+static DEFAULT: parking_lot::Mutex<Vec<Device>> = parking_lot::Mutex::new(Vec::new());
+
+/// The device of new tensors.
+pub fn default_device() -> Device {
+    DEFAULT.lock().last().copied().unwrap_or(Device::Cpu)
+}
+/// Sets it until [`pop_default_device`].
+pub fn push_default_device(d: Device) {
+    DEFAULT.lock().push(d);
+}
+pub fn pop_default_device() {
+    DEFAULT.lock().pop();
+}
+/// Sets it for good.
+pub fn set_default_device(d: Device) {
+    *DEFAULT.lock() = vec![d];
+}

@@ -74,9 +74,9 @@ impl Node {
         })
     }
 
-    /// A node whose closure keeps what it needs in ways of its own; it can run once unless kept.
-    pub fn custom(name: String, inputs: &[&Tensor], outputs: usize, f: GradFn) -> Arc<Node> {
-        SAVED.with(|s| s.set(true));
+    /// A node whose closure keeps what it needs in ways of its own; `saves`: it can run once unless kept.
+    pub fn custom(name: String, inputs: &[&Tensor], outputs: usize, f: GradFn, saves: bool) -> Arc<Node> {
+        SAVED.with(|s| s.set(saves));
         Node::new(name, inputs, outputs, f)
     }
 

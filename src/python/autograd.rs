@@ -205,121 +205,86 @@ fn _mark_inference(x: &Bound<'_, PyTensor>) {
     x.get().tensor().meta().inference.store(true, Ordering::Release);
 }
 
-/// Makes `outputs` the results of a custom node over `inputs`. `backward` is called with the gradients of the
-/// outputs (None where there is none) and answers a tuple with one entry for each input. Answers the outputs as
-/// new tensors with history. `dirty` says which outputs are inputs that were changed in place.
+/// Records a custom function: `results` become results of a new node over `inputs` (None: not a tensor).
+/// In the backward pass the node calls `ctx._run_backward(node, grads)`. A dirty result is changed in place;
+/// any other becomes an alias of its memory. `saves` says whether a backward pass frees the graph.
 #[pyfunction]
-fn _custom_node<'py>(
+fn _apply_function<'py>(
     py: Python<'py>,
+    ctx: Py<PyAny>,
     name: String,
     inputs: &Bound<'py, PyList>,
-    outputs: &Bound<'py, PyList>,
+    results: &Bound<'py, PyList>,
     differentiable: Vec<bool>,
-    backward: Py<PyAny>,
-    ctx: Py<PyAny>,
-) -> PyResult<Vec<Py<PyTensor>>> {
-    let ins = tensors(inputs)?;
-    let outs = tensors(outputs)?;
+    dirty: Vec<bool>,
+    saves: bool,
+) -> PyResult<Vec<Py<PyAny>>> {
+    let placeholder = Tensor::scalar(0.0, crate::dtype::Dtype::F32);
+    let ins: Vec<Tensor> = inputs.iter().map(|o| tensor_ref(&o).unwrap_or_else(|| placeholder.clone())).collect();
+    let expected: Vec<(crate::layout::Dims, crate::dtype::Dtype)> = ins.iter().map(|t| (t.dims(), t.dtype())).collect();
     let refs: Vec<&Tensor> = ins.iter().collect();
-    let count = ins.len();
-    let in_shapes: Vec<(Vec<usize>, crate::dtype::Dtype)> = ins.iter().map(|t| (t.shape().to_vec(), t.dtype())).collect();
     let label = name.clone();
-    let f = move |_: &Ctx, grads: &[Option<Tensor>]| -> crate::error::Result<Grads> {
+    let kept = ctx.clone_ref(py);
+    let f = move |c: &Ctx, grads: &[Option<Tensor>]| -> crate::error::Result<Grads> {
         Python::attach(|py| -> PyResult<Grads> {
-            let args: Vec<Option<Py<PyTensor>>> =
-                grads.iter().map(|g| g.clone().map(|g| wrap(py, g)).transpose()).collect::<PyResult<_>>()?;
-            let r = backward.bind(py).call1((args,))?;
-            let list: Vec<Bound<'_, PyAny>> = match r.cast::<PyTuple>() {
-                Ok(t) => t.iter().collect(),
-                Err(_) => vec![r],
-            };
+            let args: Vec<Option<Py<PyTensor>>> = grads.iter().map(|g| g.clone().map(|g| wrap(py, g)).transpose()).collect::<PyResult<_>>()?;
+            let node = Py::new(py, PyNode(c.node.clone()))?;
+            let r = kept.bind(py).call_method1("_run_backward", (node, PyTuple::new(py, args)?))?;
             let mut out = Grads::new();
-            for (k, g) in list.iter().enumerate().take(count) {
-                let Some(t) = tensor_ref(g) else {
-                    if !g.is_none() {
-                        return Err(PyTypeError::new_err(format!(
-                            "{label}: expected Variable or None (got {})",
-                            g.get_type().name()?
-                        )));
-                    }
-                    out.push(None);
-                    continue;
-                };
-                let (shape, dtype) = &in_shapes[k];
-                let t = if t.shape() == shape.as_slice() {
-                    t
-                } else if crate::layout::broadcast(t.shape(), shape).is_ok_and(|b| b.as_slice() == t.shape()) {
-                    crate::ops::reduce::sum_to(&t, shape)?
-                } else {
-                    return Err(PyRuntimeError::new_err(format!(
-                        "Function {label} returned an invalid gradient at index {k} - got {} but expected shape compatible with {}",
-                        crate::layout::show(t.shape()),
-                        crate::layout::show(shape)
-                    )));
-                };
-                out.push(Some(crate::ops::copy::to_dtype(&t, *dtype)?));
-            }
-            while out.len() < count {
-                out.push(None);
+            for (k, g) in r.try_iter()?.enumerate() {
+                out.push(match tensor_ref(&g?) {
+                    None => None,
+                    Some(_) if !c.needs(k) => None,
+                    Some(t) => Some(fit_gradient(t, &expected[k].0, expected[k].1, &label, k)?),
+                });
             }
             Ok(out)
         })
         .map_err(Error::from)
     };
-    if !autograd::needs_grad(&refs) {
-        return outs.into_iter().map(|t| wrap(py, t)).collect();
-    }
-    let node = Node::custom(name, &refs, outs.len(), Box::new(f));
+    let node = Node::custom(name, &refs, results.len(), Box::new(f), saves);
     *node.extra.lock() = Some(Box::new(ctx));
-    outs.into_iter()
+    results
+        .iter()
         .enumerate()
-        .map(|(i, t)| {
-            let t = t.detach();
-            if differentiable[i] && (t.dtype().is_float() || t.dtype().is_complex()) {
-                t.set_grad_fn(Some(Edge { node: node.clone(), nr: i as u32 }));
+        .map(|(i, o)| {
+            let (Some(t), true) = (tensor_ref(&o), differentiable[i]) else { return Ok(o.unbind()) };
+            let linked = t.detach();
+            linked.set_grad_fn(Some(Edge { node: node.clone(), nr: i as u32 }));
+            if dirty[i] {
+                crate::ops::inplace::rebase(&t, linked)?;
+                return Ok(o.unbind());
             }
-            wrap(py, t)
+            Ok(wrap(py, linked)?.into_any())
         })
         .collect()
 }
 
-/// Gives `x`, changed in place by a custom function, the history of `result`.
+/// A gradient a user's backward gave, in the shape and dtype of its input, or an error.
+fn fit_gradient(t: Tensor, shape: &[usize], dtype: crate::dtype::Dtype, name: &str, k: usize) -> PyResult<Tensor> {
+    let fits = t.shape() == shape || crate::layout::broadcast(t.shape(), shape).is_ok_and(|b| b.as_slice() == t.shape());
+    if !fits {
+        return Err(PyRuntimeError::new_err(format!(
+            "Function {name} returned an invalid gradient at index {k} - got {} but expected shape compatible with {}",
+            crate::layout::show(t.shape()),
+            crate::layout::show(shape)
+        )));
+    }
+    Ok(crate::ops::copy::to_dtype(&crate::ops::reduce::sum_to(&t, shape)?, dtype)?)
+}
+
+/// The values of `x` as the `nr`-th result of a node.
 #[pyfunction]
-fn _take_history(x: &Bound<'_, PyTensor>, result: &Bound<'_, PyTensor>) -> PyResult<()> {
-    Ok(crate::ops::inplace::rebase(&x.get().tensor(), result.get().tensor())?)
-}
-
-/// A tensor saved for a custom backward: checks the version when unpacked.
-#[pyclass(frozen, module = "rustgrad._core")]
-struct SavedTensor {
-    t: Tensor,
-    version: u32,
-}
-
-#[pymethods]
-impl SavedTensor {
-    #[new]
-    fn new(x: &Bound<'_, PyTensor>) -> SavedTensor {
-        let t = x.get().tensor();
-        SavedTensor { version: t.storage().version(), t }
+fn _node_output(py: Python<'_>, node: PyRef<'_, PyNode>, nr: u32, x: &Bound<'_, PyTensor>) -> PyResult<Py<PyTensor>> {
+    let t = x.get().tensor().detach();
+    if autograd::is_grad_enabled() {
+        t.set_grad_fn(Some(Edge { node: node.0.clone(), nr }));
     }
-    fn unpack(&self, py: Python<'_>) -> PyResult<Py<PyTensor>> {
-        if self.t.storage().version() != self.version {
-            return Err(PyRuntimeError::new_err(format!(
-                "one of the variables needed for gradient computation has been modified by an inplace operation: [{} {}] is at version {}; expected version {} instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True).",
-                self.t.type_name(),
-                crate::layout::show(self.t.shape()),
-                self.t.storage().version(),
-                self.version
-            )));
-        }
-        wrap(py, self.t.clone())
-    }
+    wrap(py, t)
 }
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyNode>()?;
-    m.add_class::<SavedTensor>()?;
     for f in [
         wrap_pyfunction!(_grad_fn, m)?,
         wrap_pyfunction!(_output_nr, m)?,
@@ -334,8 +299,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(is_inference_mode_enabled, m)?,
         wrap_pyfunction!(_set_inference_mode, m)?,
         wrap_pyfunction!(_mark_inference, m)?,
-        wrap_pyfunction!(_custom_node, m)?,
-        wrap_pyfunction!(_take_history, m)?,
+        wrap_pyfunction!(_apply_function, m)?,
+        wrap_pyfunction!(_node_output, m)?,
     ] {
         m.add_function(f)?;
     }

@@ -2,8 +2,8 @@
 
 use super::convert::scalar_from;
 use super::tensor::{PyTensor, tensor_ref, wrap};
-use super::types::{PyDtype, default_device, device_from};
-use crate::device::Device;
+use super::types::{PyDtype, device_from};
+use crate::device::{Device, default_device};
 use crate::dtype::{Dtype, Element, Scalar, default_dtype};
 use crate::layout::{Dims, Layout, Strides, sizes};
 use crate::ops::copy;

@@ -1,15 +1,16 @@
 //! Small value types: dtype, device, memory format, generator; and the Python classes the core needs.
 
-use crate::device::Device;
+use crate::device::{self, Device};
 use crate::dtype::{self, Dtype};
-use crate::ops::{MemoryFormat, SharedGenerator};
+use crate::ops::random::default_generator;
+use crate::ops::{MemoryFormat, SharedGenerator, registry};
 use crate::random::Generator;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// `torch.float32` and its kin; one object for each.
 #[pyclass(name = "dtype", module = "torch", frozen, eq, hash, skip_from_py_object)]
@@ -80,13 +81,6 @@ pub fn device_from(obj: &Bound<'_, PyAny>) -> PyResult<Device> {
     Err(PyTypeError::new_err(format!("device(): argument 'type' must be str, not {}", obj.get_type().name()?)))
 }
 
-static DEFAULT_DEVICE: Mutex<Vec<Device>> = Mutex::new(Vec::new());
-
-/// The device of new tensors.
-pub fn default_device() -> Device {
-    DEFAULT_DEVICE.lock().last().copied().unwrap_or(Device::Cpu)
-}
-
 #[pymethods]
 impl PyDevice {
     #[new]
@@ -120,12 +114,12 @@ impl PyDevice {
     }
     fn __enter__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
         slf.0.check_usable()?;
-        DEFAULT_DEVICE.lock().push(slf.0);
+        device::push_default_device(slf.0);
         Ok(slf)
     }
     #[pyo3(signature = (*_args))]
     fn __exit__(&self, _args: &Bound<'_, PyTuple>) {
-        DEFAULT_DEVICE.lock().pop();
+        device::pop_default_device();
     }
 }
 
@@ -146,12 +140,6 @@ impl PyMemoryFormat {
     fn __repr__(&self) -> String {
         format!("torch.{}", FORMATS[self.0 as usize].1)
     }
-}
-
-/// The generator that functions draw from when none is given.
-pub fn default_generator() -> &'static SharedGenerator {
-    static G: OnceLock<SharedGenerator> = OnceLock::new();
-    G.get_or_init(|| Arc::new(Mutex::new(Generator::new(crate::random::os_seed()))))
 }
 
 /// A source of random numbers with PyTorch's CPU stream.
@@ -227,6 +215,12 @@ fn _set_classes(py: Python<'_>, size: Py<PyAny>, return_types: Py<PyAny>) {
     let _ = CLASSES.set(py, Classes { size, return_types });
 }
 
+/// The ops with named results: name -> fields.
+#[pyfunction]
+fn _named_results() -> std::collections::HashMap<&'static str, Vec<&'static str>> {
+    registry().ops.iter().filter(|o| !o.schema.returns.is_empty()).map(|o| (o.schema.name, o.schema.returns.clone())).collect()
+}
+
 /// A `torch.Size`.
 pub fn size_object<'py>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
     let tuple = PyTuple::new(py, shape)?;
@@ -256,13 +250,13 @@ fn set_default_dtype(d: &Bound<'_, PyDtype>) -> PyResult<()> {
 #[pyfunction]
 fn set_default_device(device: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     let d = device.map(device_from).transpose()?.unwrap_or(Device::Cpu).check_usable()?;
-    *DEFAULT_DEVICE.lock() = vec![d];
+    device::set_default_device(d);
     Ok(())
 }
 
 #[pyfunction]
 fn get_default_device() -> PyDevice {
-    PyDevice(default_device())
+    PyDevice(device::default_device())
 }
 
 /// Seeds the default generator.
@@ -312,6 +306,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("default_generator", Py::new(py, PyGenerator(default_generator().clone()))?)?;
     for f in [
         wrap_pyfunction!(_set_classes, m)?,
+        wrap_pyfunction!(_named_results, m)?,
         wrap_pyfunction!(get_default_dtype, m)?,
         wrap_pyfunction!(set_default_dtype, m)?,
         wrap_pyfunction!(set_default_device, m)?,

@@ -68,6 +68,9 @@ pub(super) fn cubic_far<T: Real>(x: T, a: T) -> T {
 impl<T: Real> Axis<T> {
     /// The table of a mode. `scale` is the factor the user gave (output over input), if it is to be
     /// used instead of the sizes. `align_corners` is not for the nearest modes.
+    ///
+    /// For two-dimensional `Nearest`, PyTorch ignores a given scale along a dimension whose output
+    /// is as large or twice as large as its input; a caller who wants that leaves the scale out.
     pub fn new(
         mode: Mode,
         input: usize,
@@ -119,7 +122,7 @@ impl<T: Real> Axis<T> {
                     axis.push(low, T::one() - part);
                     axis.push((low + 1).min(last), part);
                 }
-                Mode::Cubic if input == output => axis.push(o, T::one()),
+                Mode::Cubic if input == output && scale.is_none() => axis.push(o, T::one()),
                 Mode::Cubic => {
                     let a = T::of(-0.75);
                     let floor = middle.floor();
@@ -136,14 +139,17 @@ impl<T: Real> Axis<T> {
                         axis.push(tap as usize, w);
                     }
                 }
-                Mode::LinearAntialias => axis.filter(o, step, align_corners, T::one(), |x| {
+                Mode::LinearAntialias | Mode::CubicAntialias if input == output => {
+                    axis.push(o, T::one());
+                }
+                Mode::LinearAntialias => axis.filter(o, step, T::one(), |x| {
                     if x < T::one() {
                         T::one() - x
                     } else {
                         T::zero()
                     }
                 }),
-                Mode::CubicAntialias => axis.filter(o, step, align_corners, T::of(2.0), |x| {
+                Mode::CubicAntialias => axis.filter(o, step, T::of(2.0), |x| {
                     let a = half.neg();
                     if x < T::one() {
                         cubic_near(x, a)
@@ -165,26 +171,19 @@ impl<T: Real> Axis<T> {
     }
 
     /// Taps of a filter with this `reach`, stretched by the reduction, with weights that sum to one.
-    fn filter(&mut self, o: usize, step: T, align_corners: bool, reach: T, f: impl Fn(T) -> T) {
+    fn filter(&mut self, o: usize, step: T, reach: T, f: impl Fn(T) -> T) {
         let half = T::of(0.5);
         let wide = step >= T::one();
         let support = if wide { reach * step } else { reach };
         let shrink = if wide { T::one() / step } else { T::one() };
-        let shift = if align_corners { half } else { T::zero() };
         let center = step * (T::of(o as f64) + half);
-        let from = (center - support + half + shift)
-            .to_i64()
-            .unwrap_or(0)
-            .max(0) as usize;
-        let to = (center + support + half + shift)
-            .to_i64()
-            .unwrap_or(0)
-            .max(0) as usize;
+        let from = (center - support + half).to_i64().unwrap_or(0).max(0) as usize;
+        let to = (center + support + half).to_i64().unwrap_or(0).max(0) as usize;
         let (from, to) = (from.min(self.input), to.min(self.input));
         let start = self.weight.len();
         let mut total = T::zero();
         for i in from..to {
-            let x = (T::of(i as f64) - center + half - shift) * shrink;
+            let x = (T::of(i as f64) - center + half) * shrink;
             let w = f(x.abs());
             total += w;
             self.push(i, w);

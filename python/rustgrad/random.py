@@ -1,0 +1,74 @@
+"""The random stream: seeding, state, and keeping it aside for a while."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import rustgrad as rg
+
+from . import _core
+from ._core import default_generator as default_generator
+
+__all__ = ["set_rng_state", "get_rng_state", "manual_seed", "seed", "initial_seed", "fork_rng", "default_generator"]
+
+
+def manual_seed(seed: Any) -> Any:
+    """Start the default generator's stream anew; answers the generator."""
+    return default_generator.manual_seed(int(seed))
+
+
+def seed() -> int:
+    """Seed from the system's randomness; answers the seed."""
+    return int(default_generator.seed())
+
+
+def initial_seed() -> int:
+    """The seed the stream was started with."""
+    return int(default_generator.initial_seed())
+
+
+def _get_state(generator: Any) -> Any:
+    """The state as a tensor of bytes."""
+    return rg.tensor(list(generator._state()), dtype=_core.uint8)
+
+
+def _set_state(generator: Any, state: Any) -> Any:
+    """Restore a state; answers the generator. RuntimeError if it is no state."""
+    if not isinstance(state, _core.Tensor) or state.dtype != _core.uint8:
+        raise TypeError("RNG state must be a torch.ByteTensor")
+    generator._set_state(bytes(state.tolist()))
+    return generator
+
+
+def get_rng_state() -> Any:
+    """The state of the default generator: 5056 bytes."""
+    return _get_state(default_generator)
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Restore a state of the default generator."""
+    _set_state(default_generator, new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, **_: Any) -> Iterator[None]:
+    """Inside, draw freely; afterwards the stream is where it was."""
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
+
+
+def _clone_state(generator: Any) -> Any:
+    other = type(generator)()
+    other._set_state(generator._state())
+    return other
+
+
+setattr(_core.Generator, "get_state", _get_state)
+setattr(_core.Generator, "set_state", _set_state)
+setattr(_core.Generator, "clone_state", _clone_state)
