@@ -174,9 +174,7 @@ def _load_zip(archive: _archive.Reader, map_location: Any, pickle_module: Any, w
             data = archive.view(name)
             if order != sys.byteorder and dtype.itemsize > 1:
                 data = _swapped(data, dtype)
-            elif isinstance(data, bytes):
-                data = bytearray(data)
-            storage = rg._core._storage_from_buffer(data)
+            storage = _storage.from_buffer(data)
             loaded[key] = (_restore(storage, location, map_location), dtype)
         return _typed(loaded[key][0], dtype, untyped_asked)
 
@@ -215,7 +213,7 @@ def _load_legacy(file: IO[bytes], map_location: Any, pickle_module: Any, weights
             missing = nbytes + sum(p.storage.nbytes() for p in waiting.values()) - _left(file)
             if missing > 0:
                 raise RuntimeError(f"unexpected EOF, expected {missing} more bytes. {_DAMAGED}")
-            storage = rg._core._storage_from_buffer(bytearray(nbytes))
+            storage = _storage.from_buffer(bytes(nbytes))
             pending = waiting[key] = _Pending(storage, _restore(storage, location, map_location), dtype, numel)
         if view is not None:
             return _legacy_view(pending, view, dtype)

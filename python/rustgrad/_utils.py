@@ -102,9 +102,9 @@ def _rebuild_parameter_with_state(data: Any, requires_grad: bool, backward_hooks
     return _set_obj_state(_rebuild_parameter(data, requires_grad, backward_hooks), state)
 
 
-def _rebuild_from_type_v2(func: Any, new_type: type, args: Any, state: Any) -> Any:
+def _rebuild_from_type_v2(func: Any, new_type: type | None, args: Any, state: Any) -> Any:
     tensor = func(*args)
-    if type(tensor) is not new_type:
+    if new_type is not None and type(tensor) is not new_type:
         tensor = tensor.as_subclass(new_type)
     return _set_obj_state(tensor, state)
 
@@ -119,8 +119,14 @@ def _set_obj_state(obj: Any, state: Any) -> Any:
     return obj
 
 
+def _named(kind: str, *args: Any) -> Any:
+    """A dtype by its name, a device or a size by its arguments: how these objects leave a plain pickle."""
+    return getattr(rg, args[0]) if kind == "dtype" else getattr(rg, kind)(*args)
+
+
 def _rebuild_from_bytes(data: Any, dtype: str, size: Any, stride: Any, requires_grad: bool) -> rg.Tensor:
-    tensor = _strided(rg._core._storage_from_buffer(bytearray(data)), 0, size, stride, getattr(rg, dtype))
+    storage = _storage.TypedStorage(wrap_storage=None) if data is None else _storage.from_buffer(data)
+    tensor = _strided(storage, 0, size, stride, getattr(rg, dtype))
     return tensor.requires_grad_(True) if requires_grad else tensor
 
 
@@ -135,11 +141,14 @@ def _span(tensor: rg.Tensor) -> int:
     return 1 + sum((int(n) - 1) * int(step) for n, step in zip(tensor.shape, tensor.stride()))
 
 
-def _with_attributes(tensor: rg.Tensor, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _with_attributes(
+    tensor: rg.Tensor, function: Any, args: tuple[Any, ...], unnamed: bool = False
+) -> tuple[Any, ...]:
     state = _attributes(tensor)
-    if type(tensor) is rg.Tensor and not state:
+    plain = type(tensor) is rg.Tensor
+    if plain and not state:
         return function, args
-    return _rebuild_from_type_v2, (function, type(tensor), args, state)
+    return _rebuild_from_type_v2, (function, None if plain and unnamed else type(tensor), args, state)
 
 
 def _reduce_meta(tensor: rg.Tensor) -> tuple[Any, ...]:
@@ -154,16 +163,18 @@ def _reduce_sparse(tensor: rg.Tensor) -> tuple[Any, ...]:
 
 def _reduce_tensor(tensor: rg.Tensor) -> tuple[Any, ...]:
     """``Tensor.__reduce_ex__``: the elements a tensor reaches, as bytes, for pickle and multiprocessing."""
-    if tensor.device.type == "meta":
-        return _with_attributes(tensor, *_reduce_meta(tensor))
     if getattr(tensor, "is_sparse", False):
         return _reduce_sparse(tensor)
     dtype, size, stride = str(tensor.dtype).removeprefix("torch."), tuple(tensor.size()), tuple(tensor.stride())
-    plain = tensor.detach().cpu()
-    start, step = plain.storage_offset() * plain.itemsize, plain.itemsize
-    raw = _storage.buffer(plain.untyped_storage())
-    data = bytes(raw[start : start + _span(plain) * step])
-    return _with_attributes(tensor, _rebuild_from_bytes, (data, dtype, size, stride, tensor.requires_grad))
+    data = None
+    if tensor.device.type != "meta":
+        plain = tensor.detach().cpu()
+        step = plain.dtype.itemsize
+        start = plain.storage_offset() * step
+        data = bytes(_storage.buffer(plain.untyped_storage())[start : start + _span(plain) * step])
+        stride = tuple(plain.stride())
+    args = (data, dtype, size, stride, tensor.requires_grad)
+    return _with_attributes(tensor, _rebuild_from_bytes, args, unnamed=True)
 
 
 def _reduce_for_save(tensor: rg.Tensor) -> tuple[Any, ...]:
@@ -175,7 +186,7 @@ def _reduce_for_save(tensor: rg.Tensor) -> tuple[Any, ...]:
     plain = tensor.detach()
     if plain.device.type != "cpu":
         plain = plain.cpu()
-    if plain.is_complex() and plain.is_conj():
+    if plain.is_complex() and hasattr(plain, "is_conj") and plain.is_conj():
         plain = plain.resolve_conj()
     hooks: OrderedDict[int, Any] = OrderedDict()
     where = (plain.storage_offset(), tuple(plain.size()), tuple(plain.stride()), tensor.requires_grad, hooks)
@@ -209,7 +220,7 @@ def _deepcopy_tensor(tensor: rg.Tensor, memo: dict[Any, Any]) -> rg.Tensor:
         untyped, copies = plain.untyped_storage(), memo.setdefault("torch", {})
         key = untyped.data_ptr() if untyped.nbytes() else id(tensor)
         if key not in copies:
-            copies[key] = rg._core._storage_from_buffer(bytearray(_storage.buffer(untyped)))
+            copies[key] = _storage.from_buffer(bytes(_storage.buffer(untyped)))
         new = _strided(copies[key], plain.storage_offset(), plain.size(), plain.stride(), plain.dtype)
     if type(tensor) is not type(new):
         new = new.as_subclass(type(tensor))

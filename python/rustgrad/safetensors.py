@@ -133,8 +133,7 @@ def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _tensor(entry: _Entry, rest: memoryview, device: Any) -> rg.Tensor:
-    data = bytearray(_swapped(rest[entry.start : entry.end], _SIZES[entry.code]))
-    storage = rg._core._storage_from_buffer(data)
+    storage = _storage.from_buffer(bytes(_swapped(rest[entry.start : entry.end], _SIZES[entry.code])))
     dtype = getattr(rg, _DTYPES[entry.code])
     tensor = rg._core._tensor_from_storage(storage, 0, entry.shape, _contiguous(entry.shape), dtype)
     return tensor if str(device) == "cpu" else tensor.to(device)
@@ -154,9 +153,10 @@ def _bytes_of(name: str, tensor: rg.Tensor) -> tuple[str, memoryview]:
             "saving."
         )
     plain = tensor.detach().cpu()
-    start = plain.storage_offset() * plain.itemsize
-    raw = _storage.buffer(plain.untyped_storage())[start : start + plain.numel() * plain.itemsize]
-    return code, memoryview(_swapped(raw, plain.itemsize))
+    width = _SIZES[code]
+    start = plain.storage_offset() * width
+    raw = _storage.buffer(plain.untyped_storage())[start : start + plain.numel() * width]
+    return code, memoryview(_swapped(raw, width))
 
 
 def _shared(tensors: Mapping[str, rg.Tensor]) -> list[set[str]]:
@@ -164,7 +164,7 @@ def _shared(tensors: Mapping[str, rg.Tensor]) -> list[set[str]]:
     spans = []
     for name, tensor in tensors.items():
         if tensor.device.type == "cpu" and tensor.numel():
-            spans.append((tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * tensor.itemsize, name))
+            spans.append((tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * tensor.dtype.itemsize, name))
     groups: list[set[str]] = []
     reach = -1
     for start, end, name in sorted(spans):

@@ -124,40 +124,19 @@ def _is_zip(file: IO[bytes]) -> bool:
 
 # Saving ----------------------------------------------------------------------------------------------------------
 
-# Names that PyTorch knows: what is written for objects of this library.
-_TORCH_MODULE = {
-    "rustgrad": "torch",
-    "rustgrad._core": "torch",
-    "rustgrad._utils": "torch._utils",
-    "rustgrad._weights_only_unpickler": "torch.serialization",
-    "rustgrad.storage": "torch",
-    "rustgrad.nn.parameter": "torch.nn.parameter",
-}
+_OWN_PICKLER: Any = pickle._Pickler  # the one in Python: how it writes names can be changed
 
 
-def _torch_name(module: str, name: str) -> tuple[str, str]:
-    if name == "_rebuild_from_type_v2":
-        return "torch._tensor", name
-    if name.startswith("_rebuild_parameter"):
-        return "torch._utils", name
-    if name in ("UntypedStorage", "TypedStorage") and module.startswith("rustgrad"):
-        return "torch.storage", name
-    return _TORCH_MODULE.get(module, module), name
-
-
-def _with_torch_names(data: bytes) -> bytes:
-    """The pickle with this library's basic names replaced by PyTorch's."""
-    if b"rustgrad" not in data:
-        return data
-    parts, done = [], 0
-    for opcode, arg, position in pickletools.genops(data):
-        if opcode.name == "GLOBAL" and position is not None:
-            module, name = str(arg).split(" ", 1)
-            if module.startswith("rustgrad"):
-                new_module, new_name = _torch_name(module, name)
-                parts += [data[done:position], f"c{new_module}\n{new_name}\n".encode()]
-                done = position + len(module.encode()) + len(name.encode()) + 3
-    return b"".join([*parts, data[done:]])
+def _torch_names() -> dict[int, tuple[str, str]]:
+    """What PyTorch calls this library's basic objects, by their identity."""
+    found: dict[int, tuple[str, str]] = {}
+    for name, obj in _weights_only_unpickler._default_globals().items():
+        if name.startswith("torch."):
+            module, _, last = name.rpartition(".")
+            found.setdefault(id(obj), (module, last))
+    for name in ("Size", "device"):
+        found[id(getattr(rg, name))] = ("torch", name)
+    return found
 
 
 def location_tag(storage: Any) -> str:
@@ -193,8 +172,8 @@ class _Saved:
         return (*pid, None) if legacy else pid
 
 
-def _reducer(obj: Any) -> Any:
-    """How ``save`` writes the library's own objects; NotImplemented leaves the rest to pickle."""
+def _reduced(obj: Any) -> Any:
+    """How ``save`` takes the library's own objects apart; NotImplemented leaves the rest to pickle."""
     if isinstance(obj, rg.Tensor):
         if isinstance(obj, rg.nn.Parameter):
             return _utils._reduce_parameter_for_save(obj)
@@ -204,24 +183,43 @@ def _reducer(obj: Any) -> Any:
         return rg.Size, (tuple(obj),)
     if kind is rg.device:
         return rg.device, (obj.type,) if obj.index is None else (obj.type, obj.index)
-    if kind is rg.dtype:
-        return str(obj).removeprefix("torch.")
     if kind is getattr(rg, "layout", None):
         return _get_layout, (str(obj),)
     return NotImplemented
 
 
 def _pickled(obj: Any, saved: _Saved, pickle_module: Any, protocol: int, legacy: bool) -> bytes:
-    class Pickler(pickle_module.Pickler):  # type: ignore[misc]
+    names = _torch_names()
+
+    def torch_name(obj: Any) -> tuple[str, str] | None:
+        if type(obj) is rg.dtype:
+            return "torch", str(obj).removeprefix("torch.")
+        return names.get(id(obj))
+
+    base: Any = _OWN_PICKLER if pickle_module is pickle else pickle_module.Pickler
+    rewrites = hasattr(base, "save_global")
+
+    class Pickler(base):  # type: ignore[misc]
         def persistent_id(self, obj: Any) -> Any:
             return saved.persistent_id(obj, legacy)
 
         def reducer_override(self, obj: Any) -> Any:
-            return _reducer(obj)
+            name = torch_name(obj)
+            if name is None:
+                return _reduced(obj)
+            return name[1] if rewrites else (_weights_only_unpickler.find_class, name)
+
+        def save_global(self, obj: Any, name: str | None = None) -> None:
+            known = torch_name(obj)
+            if known is None:
+                super().save_global(obj, name)
+            else:
+                self.write(b"c%s\n%s\n" % (known[0].encode(), known[1].encode()))
+                self.memoize(obj)
 
     out = io.BytesIO()
     Pickler(out, protocol=protocol).dump(obj)
-    return _with_torch_names(out.getvalue())
+    return out.getvalue()
 
 
 def save(

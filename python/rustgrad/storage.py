@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
+
 import rustgrad as rg
 from rustgrad._core import UntypedStorage
 
@@ -28,8 +30,18 @@ _NAMES = {
 
 
 def buffer(untyped: UntypedStorage) -> memoryview:
-    """The bytes of a CPU storage, without a copy."""
-    return memoryview(untyped).cast("B")
+    """The bytes of a CPU storage, to read and write, without a copy."""
+    return np.asarray(untyped).data
+
+
+def from_buffer(data: bytes | bytearray | memoryview) -> UntypedStorage:
+    """A storage of these bytes: a copy of immutable ones, the same memory otherwise."""
+    if isinstance(data, bytes) or len(data) == 0:
+        return rg._core._storage_from_buffer(bytes(data))
+    array = np.frombuffer(data, dtype=np.uint8)
+    if not array.flags.writeable or array.ctypes.data % 16:
+        array = array.copy()
+    return rg.from_numpy(array).untyped_storage()
 
 
 class TypedStorage:
