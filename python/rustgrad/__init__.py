@@ -6,7 +6,6 @@ stream are PyTorch's.
 
 from __future__ import annotations
 
-import builtins as _builtins
 import math as _math
 from typing import Any
 
@@ -26,7 +25,9 @@ _core._set_classes(Size, return_types)
 return_types.define(_core._named_results())
 
 # The core's functions, dtypes and formats under their own names.
-globals().update({_n: getattr(_core, _n) for _n in dir(_core) if not _n.startswith("_")})
+for _name in dir(_core):
+    if not _name.startswith("_") and not isinstance(getattr(_core, _name), type(_core)):
+        globals()[_name] = getattr(_core, _name)
 from . import version as version  # noqa: E402
 
 _legacy.define(globals())
@@ -120,5 +121,3 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted(set(globals()) | _LAZY_NAMES.keys())
 
-
-_ = _builtins
