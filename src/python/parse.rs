@@ -66,6 +66,19 @@ pub fn parse<'py>(schema: &Schema, given: &Given<'_, 'py>) -> Result<(Args, Obje
                 objects.push(std::ptr::null_mut());
                 continue;
             }
+            // einsum("ij,jk", a, b): tensors in a row stand for the list, where it is the last parameter.
+            // SAFETY: borrowed arguments of the call.
+            let tensor = |o: *mut ffi::PyObject| tensor_ref(&unsafe { Bound::from_borrowed_ptr(py, o) });
+            if matches!(p.ty, Ty::Tensors(_)) && i + 1 == positional && tensor(given.positional[at]).is_some() {
+                let mut list = Vec::new();
+                for &o in &given.positional[at..] {
+                    list.push(Some(tensor(o).ok_or_else(|| mismatch(schema, p, i, py, o))?));
+                }
+                at = given.positional.len();
+                values.push(Value::Tensors(list));
+                objects.push(std::ptr::null_mut());
+                continue;
+            }
             obj = given.positional[at];
             at += 1;
         } else if let Some((_, o)) = given.keywords.iter().find(|(k, _)| same_name(p.name, k)) {
