@@ -1,17 +1,14 @@
 """Layers, losses, containers and initial values, under torch.nn's names."""
 
-from .parameter import (  # isort: skip
-    Buffer,
-    Parameter,
-    UninitializedBuffer,
-    UninitializedParameter,
-)
+from __future__ import annotations
+
+from typing import Any
+
+from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter  # isort: skip
 from . import attention, functional, grad, init, modules, parallel, utils
 from .modules import *  # noqa: F403
 from .modules import __all__ as _modules_all
 from .parallel import DataParallel
-from .parameter import UninitializedTensorMixin as _UninitializedTensorMixin
-from .utils import skip_init as _skip_init
 
 __all__ = [  # noqa: PLE0604
     *_modules_all, "Buffer", "DataParallel", "Parameter", "UninitializedBuffer", "UninitializedParameter",
@@ -19,7 +16,7 @@ __all__ = [  # noqa: PLE0604
 ]
 
 
-def factory_kwargs(kwargs):  # type: ignore[no-untyped-def]
+def factory_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
     """The `device`, `dtype` and `memory_format` among keyword arguments; TypeError for any other."""
     if kwargs is None:
         return {}
@@ -34,6 +31,3 @@ def factory_kwargs(kwargs):  # type: ignore[no-untyped-def]
                 raise TypeError(f"{key} specified twice, in **kwargs and in factory_kwargs")
             given[key] = kwargs[key]
     return given
-
-
-_ = (_UninitializedTensorMixin, _skip_init)

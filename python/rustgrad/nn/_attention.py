@@ -78,7 +78,7 @@ def _mha_shape_check(query: Tensor, key: Tensor, value: Tensor, key_padding_mask
     if query.dim() not in (2, 3):
         raise AssertionError(f"query should be unbatched 2D or batched 3D tensor but received {query.dim()}-D query "
                              "tensor")
-    batched = query.dim() == 3
+    batched = bool(query.dim() == 3)
     kind, want, mask_dim = ("batched", 3, 2) if batched else ("unbatched", 2, 1)
     if key.dim() != want or value.dim() != want:
         raise AssertionError(f"For {kind} ({want}-D) `query`, expected `key` and `value` to be {want}-D but "

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import rustgrad as rg
 from rustgrad._core import nn as _native
 
-from ._attention import (
-    _canonical_mask,
-    _check_key_padding_mask,
-    _in_projection,
-    _in_projection_packed,
-    _mha_shape_check,
-    _none_or_dtype,
-    multi_head_attention_forward,
-)
+from ._attention import _canonical_mask as _canonical_mask
+from ._attention import _in_projection as _in_projection
+from ._attention import _in_projection_packed as _in_projection_packed
+from ._attention import _mha_shape_check as _mha_shape_check
+from ._attention import _none_or_dtype as _none_or_dtype
+from ._attention import multi_head_attention_forward as multi_head_attention_forward
 
 globals().update({name: getattr(_native, name) for name in dir(_native) if not name.startswith("_")})
 
@@ -180,7 +177,3 @@ def fractional_max_pool3d(input: Tensor, kernel_size: Any, output_size: Any = No
     """Max pooling over windows at random places, to an output size or ratio."""
     both = _fractional(input, kernel_size, output_size, output_ratio, _random_samples, 3)
     return both if return_indices else both[0]
-
-
-_ = (_canonical_mask, _check_key_padding_mask, _in_projection, _in_projection_packed, _mha_shape_check,
-     _none_or_dtype, multi_head_attention_forward)

@@ -52,10 +52,10 @@ class Parameter(Tensor, metaclass=_ParameterMeta):  # type: ignore[misc]
         return copied
 
     def __repr__(self) -> str:
-        return "Parameter containing:\n" + super().__repr__()
+        return f"Parameter containing:\n{super().__repr__()}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        state = {k: v for k, v in getattr(self, "__dict__", {}).items()}
+        state = dict(getattr(self, "__dict__", {}))
         if not state:
             return _rebuild_parameter, (self.detach(), self.requires_grad, OrderedDict())
         return _rebuild_parameter_with_state, (self.detach(), self.requires_grad, OrderedDict(), state)

@@ -15,7 +15,7 @@ Module: Any = None  # set by module.py, which imports this file
 
 
 class _Global:
-    """The hooks of all modules. `any_call_hook` is what the fast path of a call looks at."""
+    """The hooks of all modules. `any_call_hook` holds the ids of those a call must run: its fast path looks there."""
 
     def __init__(self) -> None:
         self.forward_pre: OrderedDict[int, Any] = OrderedDict()
@@ -27,10 +27,7 @@ class _Global:
         self.backward_is_full: bool | None = None
         self.registration: dict[str, OrderedDict[int, Any]] = {
             "module": OrderedDict(), "buffer": OrderedDict(), "parameter": OrderedDict()}
-
-    @property
-    def any_call_hook(self) -> bool:
-        return bool(self.forward_pre or self.forward or self.backward_pre or self.backward)
+        self.any_call_hook: OrderedDict[int, bool] = OrderedDict()
 
     def registering(self, kind: str, module: Any, name: str, value: Any) -> Any:
         """Let the registration hooks replace a value on its way into a module."""
@@ -52,6 +49,12 @@ def _add(table: Any, hook: Any, prepend: bool = False, extra: Any = None) -> Rem
     return handle
 
 
+def _add_global(table: Any, hook: Any, *extra: Any) -> RemovableHandle:
+    handle = _add(table, hook, extra=[*extra, GLOBAL.any_call_hook])
+    GLOBAL.any_call_hook[handle.id] = True
+    return handle
+
+
 def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call hook(module, name, buffer) at each buffer registration; a result replaces the buffer."""
     return _add(GLOBAL.registration["buffer"], hook)
@@ -69,13 +72,13 @@ def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> Rem
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call hook(module, args) before every module's forward; a result replaces the arguments."""
-    return _add(GLOBAL.forward_pre, hook)
+    return _add_global(GLOBAL.forward_pre, hook)
 
 
 def register_module_forward_hook(hook: Callable[..., Any], *, with_kwargs: bool = False,
                                  always_call: bool = False) -> RemovableHandle:
     """Call hook(module, args, output) after every module's forward; a result replaces the output."""
-    handle = _add(GLOBAL.forward, hook, extra=[GLOBAL.forward_with_kwargs, GLOBAL.forward_always])
+    handle = _add_global(GLOBAL.forward, hook, GLOBAL.forward_with_kwargs, GLOBAL.forward_always)
     if with_kwargs:
         GLOBAL.forward_with_kwargs[handle.id] = True
     if always_call:
@@ -89,12 +92,12 @@ def register_module_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
         raise RuntimeError("Cannot use both regular backward hooks and full backward hooks as a global Module hook. "
                            "Please use only one of them.")
     GLOBAL.backward_is_full = False
-    return _add(GLOBAL.backward, hook)
+    return _add_global(GLOBAL.backward, hook)
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call hook(module, grad_output) before every module's backward."""
-    return _add(GLOBAL.backward_pre, hook)
+    return _add_global(GLOBAL.backward_pre, hook)
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
@@ -103,7 +106,7 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
         raise RuntimeError("Cannot use both regular backward hooks and full backward hooks as a global Module hook. "
                            "Please use only one of them.")
     GLOBAL.backward_is_full = True
-    return _add(GLOBAL.backward, hook)
+    return _add_global(GLOBAL.backward, hook)
 
 
 # Methods of Module

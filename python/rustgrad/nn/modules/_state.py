@@ -103,7 +103,7 @@ def state_dict(self: Any, *args: Any, destination: Any = None, prefix: str = "",
         keep_vars = args[2] if len(args) > 2 and keep_vars is False else keep_vars
     if destination is None:
         destination = OrderedDict()
-        destination._metadata = OrderedDict()  # type: ignore[attr-defined]
+        destination._metadata = OrderedDict()
     local_metadata = {"version": self._version}
     if hasattr(destination, "_metadata"):
         destination._metadata[prefix[:-1]] = local_metadata

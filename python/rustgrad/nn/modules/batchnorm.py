@@ -91,11 +91,15 @@ class _BatchNorm(_NormBase):
                 seen.add_(1)
                 if self.momentum is None:  # cumulative average
                     momentum = 1.0 / float(seen)
-        mean, var = self.running_mean, self.running_var
+        try:
+            p, b = self._parameters, self._buffers
+            weight, bias, mean, var = p["weight"], p["bias"], b["running_mean"], b["running_var"]
+        except KeyError:
+            weight, bias, mean, var = self.weight, self.bias, self.running_mean, self.running_var
         use_batch = training or (mean is None and var is None)
         keep = not training or track
-        return F.batch_norm(input, mean if keep else None, var if keep else None, self.weight, self.bias, use_batch,
-                            momentum, self.eps)
+        return F.batch_norm(input, mean if keep else None, var if keep else None, weight, bias, use_batch, momentum,
+                            self.eps)
 
 
 class _LazyNormBase(LazyModuleMixin, _NormBase):

@@ -331,7 +331,7 @@ class ParameterList(Module):
         self[len(self) - 1] = value
         return self
 
-    def extend(self, values: Iterable[Any]) -> ParameterList:
+    def extend(self, values: Any) -> ParameterList:
         """Add parameters at the end."""
         if not isinstance(values, container_abcs.Iterable) or isinstance(values, Tensor):
             raise TypeError("ParameterList.extend should be called with an iterable, but got " + type(values).__name__)
@@ -340,8 +340,7 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        text = "\n".join(f"  ({k}): {_describe(p, lambda v: v.dtype)}" for k, p in enumerate(self))
-        return text
+        return "\n".join(f"  ({k}): {_describe(p, lambda v: v.dtype)}" for k, p in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -417,7 +416,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The entry, or the default."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """A new ParameterDict with these keys and one value."""

@@ -42,7 +42,8 @@ class _ConvNd(Module):
             if padding == "same" and any(s != 1 for s in stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
-            raise ValueError(f"padding_mode must be one of {set(_PADDING_MODES)}, but got padding_mode='{padding_mode}'")
+            raise ValueError(f"padding_mode must be one of {set(_PADDING_MODES)}, but got "
+                             f"padding_mode='{padding_mode}'")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel_size
@@ -121,7 +122,12 @@ class Conv1d(_ConvNd):
         return F.conv1d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def forward(self, input: Any) -> Any:
-        return self._conv_forward(input, self.weight, self.bias)
+        try:
+            p = self._parameters
+            weight, bias = p["weight"], p["bias"]
+        except KeyError:  # reparametrized
+            weight, bias = self.weight, self.bias
+        return self._conv_forward(input, weight, bias)
 
 
 class Conv2d(_ConvNd):
@@ -140,7 +146,12 @@ class Conv2d(_ConvNd):
         return F.conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def forward(self, input: Any) -> Any:
-        return self._conv_forward(input, self.weight, self.bias)
+        try:
+            p = self._parameters
+            weight, bias = p["weight"], p["bias"]
+        except KeyError:  # reparametrized
+            weight, bias = self.weight, self.bias
+        return self._conv_forward(input, weight, bias)
 
 
 class Conv3d(_ConvNd):
@@ -159,7 +170,12 @@ class Conv3d(_ConvNd):
         return F.conv3d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def forward(self, input: Any) -> Any:
-        return self._conv_forward(input, self.weight, self.bias)
+        try:
+            p = self._parameters
+            weight, bias = p["weight"], p["bias"]
+        except KeyError:  # reparametrized
+            weight, bias = self.weight, self.bias
+        return self._conv_forward(input, weight, bias)
 
 
 class _ConvTransposeNd(_ConvNd):
@@ -241,6 +257,10 @@ class ConvTranspose3d(_ConvTransposeNd):
 
     def forward(self, input: Any, output_size: Any = None) -> Any:
         return self._forward(F.conv_transpose3d, input, output_size)
+
+
+class _ConvTransposeMixin(_ConvTransposeNd):
+    """Deprecated name of _ConvTransposeNd."""
 
 
 class _LazyConvXdMixin(LazyModuleMixin):

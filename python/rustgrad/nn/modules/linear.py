@@ -54,7 +54,12 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Any) -> Any:
-        return F.linear(input, self.weight, self.bias)
+        try:  # straight from the table: attribute access would look everywhere else first
+            p = self._parameters
+            weight, bias = p["weight"], p["bias"]
+        except KeyError:  # reparametrized
+            weight, bias = self.weight, self.bias
+        return F.linear(input, weight, bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

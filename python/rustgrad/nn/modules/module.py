@@ -10,8 +10,7 @@ from typing import Any, TypeVar, overload
 import rustgrad as rg
 from rustgrad import Tensor
 
-from .._hooks import RemovableHandle
-from ..parameter import Buffer, Parameter, UninitializedTensorMixin, is_lazy
+from ..parameter import Buffer, Parameter
 from . import _call, _state
 from ._call import (
     register_module_backward_hook,
@@ -23,7 +22,8 @@ from ._call import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from ._state import _IncompatibleKeys, _WrappedHook
+from ._state import _IncompatibleKeys as _IncompatibleKeys
+from ._state import _WrappedHook as _WrappedHook
 
 __all__ = [
     "register_module_forward_pre_hook", "register_module_forward_hook", "register_module_full_backward_pre_hook",
@@ -33,6 +33,7 @@ __all__ = [
 
 T = TypeVar("T", bound="Module")
 _GLOBAL = _call.GLOBAL
+_ANY_CALL_HOOK = _GLOBAL.any_call_hook
 
 
 def _typename(obj: Any) -> str:
@@ -95,7 +96,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
-                or _GLOBAL.any_call_hook or self._compiled_call_impl):
+                or _ANY_CALL_HOOK):
             return self._call_impl(*args, **kwargs)
         return self.forward(*args, **kwargs)
 
@@ -109,9 +110,18 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         d = self.__dict__
-        for table in ("_parameters", "_buffers", "_modules"):
-            if table in d and name in d[table]:
-                return d[table][name]
+        if "_parameters" in d:
+            table = d["_parameters"]
+            if name in table:
+                return table[name]
+        if "_modules" in d:
+            table = d["_modules"]
+            if name in table:
+                return table[name]
+        if "_buffers" in d:
+            table = d["_buffers"]
+            if name in table:
+                return table[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def _forget(self, name: str, *tables: str) -> None:
@@ -125,7 +135,8 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         d = self.__dict__
         params = d.get("_parameters")
-        if isinstance(value, Parameter):
+        is_tensor = isinstance(value, Tensor)
+        if is_tensor and isinstance(value, Parameter):
             if params is None:
                 raise AttributeError("cannot assign parameters before Module.__init__() call")
             self._forget(name, "_buffers", "_modules")
@@ -152,8 +163,8 @@ class Module:
             return
         buffers = d.get("_buffers")
         known = buffers is not None and name in buffers
-        if known or (isinstance(value, Tensor) and isinstance(value, Buffer)):
-            if value is not None and not isinstance(value, Tensor):
+        if known or (is_tensor and isinstance(value, Buffer)):
+            if value is not None and not is_tensor:
                 raise TypeError(f"cannot assign '{_typename(value)}' as buffer '{name}' "
                                 "(torch.nn.Buffer, torch.Tensor or None expected)")
             if buffers is None:
@@ -579,4 +590,3 @@ class Module:
 
 
 _call.Module = Module
-_ = (RemovableHandle, UninitializedTensorMixin, is_lazy, _IncompatibleKeys, _WrappedHook)

@@ -81,7 +81,12 @@ class LayerNorm(Module):
                 init.zeros_(self.bias)
 
     def forward(self, input: Any) -> Any:
-        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        try:
+            p = self._parameters
+            weight, bias = p["weight"], p["bias"]
+        except KeyError:  # reparametrized
+            weight, bias = self.weight, self.bias
+        return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
     def extra_repr(self) -> str:
         return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
@@ -115,7 +120,12 @@ class GroupNorm(Module):
                 init.zeros_(self.bias)
 
     def forward(self, input: Any) -> Any:
-        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        try:
+            p = self._parameters
+            weight, bias = p["weight"], p["bias"]
+        except KeyError:  # reparametrized
+            weight, bias = self.weight, self.bias
+        return F.group_norm(input, self.num_groups, weight, bias, self.eps)
 
     def extra_repr(self) -> str:
         return (f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "

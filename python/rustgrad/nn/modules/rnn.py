@@ -205,6 +205,7 @@ class RNNBase(Module):
         packed = input if isinstance(input, PackedSequence) else None
         sizes = sorted_indices = unsorted_indices = None
         batched = True
+        batch_dim = 0 if self.batch_first else 1
         states: tuple[Any, ...]
         if packed is not None:
             input, sizes, sorted_indices, unsorted_indices = packed
@@ -215,7 +216,6 @@ class RNNBase(Module):
                 kind = "" if self.mode in ("LSTM", "GRU") else " tensor"
                 raise ValueError(f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D{kind} instead")
             batched = input.dim() == 3
-            batch_dim = 0 if self.batch_first else 1
             if not batched:
                 input = input.unsqueeze(batch_dim)
             if hx is None:

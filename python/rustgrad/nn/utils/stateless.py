@@ -27,8 +27,8 @@ def _with_ties(module: Any, given: dict[str, Any]) -> dict[str, Any]:
             continue
         first = given[present[0]]
         if any(given[n] is not first for n in present[1:]):
-            raise ValueError(f"functional_call got multiple values for keys {sorted(present)}, which are tied. Consider "
-                             "using tie_weights=False")
+            raise ValueError(f"functional_call got multiple values for keys {sorted(present)}, which are tied. "
+                             "Consider using tie_weights=False")
         for n in names:
             out[n] = first
     return out

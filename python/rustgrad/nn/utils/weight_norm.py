@@ -63,9 +63,9 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
 def remove_weight_norm(module: Module, name: str = "weight") -> Module:
     """Undo weight_norm."""
-    for k, hook in module._forward_pre_hooks.items():  # type: ignore[attr-defined]
+    for k, hook in module._forward_pre_hooks.items():
         if isinstance(hook, WeightNorm) and hook.name == name:
             hook.remove(module)
-            del module._forward_pre_hooks[k]  # type: ignore[attr-defined]
+            del module._forward_pre_hooks[k]
             return module
     raise ValueError(f"weight_norm of '{name}' not found in {module}")
