@@ -284,4 +284,6 @@ def _format(tensor: rg.Tensor, spec: str) -> str:
     """``format(tensor, spec)``: a 0-d tensor formats as its number, any other tensor takes no format."""
     if tensor.dim() == 0 and tensor.device.type != "meta" and type(tensor).__name__ == "Tensor":
         return format(tensor.detach().item(), spec)
-    return object.__format__(tensor, spec)
+    if spec:
+        raise TypeError(f"unsupported format string passed to {type(tensor).__name__}.__format__")
+    return str(tensor)
