@@ -378,6 +378,12 @@ impl PyTensor {
     fn __setitem__<'py>(slf: &Bound<'py, Self>, index: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<()> {
         super::index::setitem(slf, index, value)
     }
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        super::index::iter(slf)
+    }
+    fn __contains__(slf: &Bound<'_, Self>, element: &Bound<'_, PyAny>) -> PyResult<bool> {
+        super::index::contains(slf, element)
+    }
 
     // ---- operators ----
 
