@@ -71,9 +71,10 @@ impl Walk {
         Ok(())
     }
 
-    fn select(&mut self, dim: usize, i: i64) -> CoreResult<()> {
+    /// `named` is the number of the dimension in x, for the message.
+    fn select(&mut self, dim: usize, named: usize, i: i64) -> CoreResult<()> {
         let n = self.shape[dim] as i64;
-        ensure!((-n..n).contains(&i), Index, "index {i} is out of bounds for dimension {dim} with size {n}");
+        ensure!((-n..n).contains(&i), Index, "index {i} is out of bounds for dimension {named} with size {n}");
         self.step(
             |t| view::select(t, dim as i64, i),
             |w| {
@@ -248,7 +249,7 @@ fn items(index: &Bound<'_, PyAny>) -> PyResult<SmallVec<[Item; 4]>> {
 }
 
 /// Applies the basic entries; answers the view and the tensors that index it.
-fn walk(x: &Tensor, items: SmallVec<[Item; 4]>) -> CoreResult<(Tensor, Indices)> {
+fn walk(x: &Tensor, items: SmallVec<[Item; 4]>, assigning: bool) -> CoreResult<(Tensor, Indices)> {
     let mut w = Walk::new(x);
     let mut indices = Indices::new();
     if let [Item::Int(_)] = items.as_slice() {
@@ -272,17 +273,23 @@ fn walk(x: &Tensor, items: SmallVec<[Item; 4]>) -> CoreResult<(Tensor, Indices)>
         .sum();
     ensure!(used <= x.ndim(), Index, "too many indices for tensor of dimension {}", x.ndim());
     let mut skip = x.ndim() - used;
-    let single = items.len() == 1;
-    let mut dim = 0;
+    // A full slice alone is a step of its own when read.
+    let keep_full = items.len() == 1 && !assigning;
+    let (mut dim, mut named) = (0, 0);
     for i in items {
         match i {
-            Item::Int(v) => w.select(dim, v)?,
+            Item::Int(v) => {
+                w.select(dim, named, v)?;
+                named += 1;
+            }
             Item::Slice(start, stop, step) => {
-                w.slice(dim, start, stop, step, single)?;
+                w.slice(dim, start, stop, step, keep_full)?;
                 dim += 1;
+                named += 1;
             }
             Item::Ellipsis => {
                 dim += skip;
+                named += skip;
                 skip = 0;
             }
             Item::NewAxis => {
@@ -303,6 +310,7 @@ fn walk(x: &Tensor, items: SmallVec<[Item; 4]>) -> CoreResult<(Tensor, Indices)>
                 indices.resize(dim - covered, None);
                 indices.push(Some(t));
                 dim += dims;
+                named += dims;
             }
         }
         if w.shape.len() > crate::layout::MAX_DIMS {
@@ -342,10 +350,10 @@ pub fn getitem<'py>(slf: &Bound<'py, PyTensor>, index: &Bound<'py, PyAny>) -> Py
         && x.ndim() > 0
     {
         let mut w = Walk::new(&x);
-        w.select(0, i)?;
+        w.select(0, 0, i)?;
         return Ok(wrap(py, w.finish(&x)?)?.into_bound(py).into_any());
     }
-    let (v, indices) = walk(&x, items(index)?)?;
+    let (v, indices) = walk(&x, items(index)?, false)?;
     let out = if indices.is_empty() {
         // A full view of x is a tensor of its own.
         if std::sync::Arc::ptr_eq(&v.0, &x.0) { view::alias(&v) } else { v }
@@ -378,7 +386,6 @@ fn fits(s: Scalar, d: Dtype) -> bool {
         Dtype::I16 => whole(-32768.0, 32767.0),
         Dtype::I32 => whole(-2147483648.0, 2147483647.0),
         Dtype::I64 => !matches!(s, Scalar::Float(f) if !(-9.3e18..9.3e18).contains(&f)),
-        Dtype::F16 => real(65504.0),
         Dtype::F32 => real(f32::MAX as f64),
         _ => true,
     }
@@ -421,7 +428,7 @@ fn without_lead(value: Tensor, ndim: usize) -> CoreResult<Tensor> {
 pub fn setitem<'py>(slf: &Bound<'py, PyTensor>, index: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<()> {
     let py = slf.py();
     let x = slf.get().tensor();
-    let (v, indices) = walk(&x, items(index)?)?;
+    let (v, indices) = walk(&x, items(index)?, true)?;
     let value = value_tensor(&x, value)?;
     if indices.is_empty() {
         let value = without_lead(value, v.ndim())?;
