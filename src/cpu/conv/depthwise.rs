@@ -46,24 +46,87 @@ fn rows(s: &ConvShape, mut f: impl FnMut(usize, usize, usize, usize)) {
     }
 }
 
+/// Outputs that are summed side by side in registers.
+const WIDE: usize = 16;
+
 multiversion! {
-    fn plane_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], y: &mut [T]) {
+    fn plane_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], start: T, y: &mut [T]) {
+        let [kd, kh, kw] = s.kernel;
+        let [_, height, width] = s.input;
         let step = s.stride[2];
-        rows(s, |tap, out, at, len| {
-            let scale = w[tap];
-            let to = &mut y[out..out + len];
-            if step == 1 {
-                for (to, &from) in to.iter_mut().zip(&x[at..at + len]) {
-                    *to += from * scale;
-                }
-            } else {
-                let from = &x[at..=at + (len - 1) * step];
-                for (i, to) in to.iter_mut().enumerate() {
-                    *to += from[i * step] * scale;
+        // Outputs whose taps all lie inside the row.
+        let (first, last) = (0..kw).fold((0, s.output[2]), |(a, b), k| {
+            let (x0, x1) = inside(s, 2, k);
+            (a.max(x0), b.min(x1))
+        });
+        // Kernel row and input row of the taps above and below that lie inside.
+        let mut rows: Vec<(usize, usize)> = Vec::with_capacity(kd * kh);
+        for (line, to) in y.chunks_exact_mut(s.output[2]).enumerate() {
+            let (oz, oy) = (line / s.output[1], line % s.output[1]);
+            rows.clear();
+            for k in 0..kd * kh {
+                let z = (oz * s.stride[0] + k / kh * s.dilation[0]).wrapping_sub(s.pad[0]);
+                let y = (oy * s.stride[1] + k % kh * s.dilation[1]).wrapping_sub(s.pad[1]);
+                if z < s.input[0] && y < height {
+                    rows.push((k * kw, (z * height + y) * width));
                 }
             }
-        });
+            let mut o = 0;
+            while o < s.output[2] {
+                if o >= first && last >= o + WIDE {
+                    let at = o * step - s.pad[2].min(o * step);
+                    let late = s.pad[2] - s.pad[2].min(o * step);
+                    let to = &mut to[o..o + WIDE];
+                    let place = (at, late, s.dilation[2], step);
+                    match step {
+                        1 => wide::<T, 1>(x, w, &rows, kw, place, start, to),
+                        2 => wide::<T, 2>(x, w, &rows, kw, place, start, to),
+                        _ => wide::<T, 0>(x, w, &rows, kw, place, start, to),
+                    }
+                    o += WIDE;
+                    continue;
+                }
+                let mut sum = start;
+                for &(wk, row) in &rows {
+                    for k in 0..kw {
+                        let at = (o * step + k * s.dilation[2]).wrapping_sub(s.pad[2]);
+                        if at < width {
+                            sum += x[row + at] * w[wk + k];
+                        }
+                    }
+                }
+                to[o] = sum;
+                o += 1;
+            }
+        }
     }
+}
+
+/// `WIDE` outputs at once; `STEP` is the stride if it is known. The first tap of the first output
+/// reads at `at`, less `late`.
+#[inline(always)]
+fn wide<T: GemmScalar, const STEP: usize>(
+    x: &[T],
+    w: &[T],
+    rows: &[(usize, usize)],
+    kw: usize,
+    (at, late, dilation, step): (usize, usize, usize, usize),
+    start: T,
+    to: &mut [T],
+) {
+    let step = if STEP == 0 { step } else { STEP };
+    let mut sums = [start; WIDE];
+    for &(wk, row) in rows {
+        for k in 0..kw {
+            let scale = w[wk + k];
+            let from = row + at + k * dilation - late;
+            let from = &x[from..=from + (WIDE - 1) * step];
+            for i in 0..WIDE {
+                sums[i] += from[i * step] * scale;
+            }
+        }
+    }
+    to.copy_from_slice(&sums);
 }
 
 multiversion! {
@@ -87,13 +150,13 @@ multiversion! {
 }
 
 multiversion! {
-    fn plane_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw: &mut [T]) {
+    /// Adds a plane's products to eight sums per tap.
+    fn plane_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], sums: &mut [[T; 8]]) {
         let step = s.stride[2];
         rows(s, |tap, out, at, len| {
             let grad = &gy[out..out + len];
             let from = &x[at..=at + (len - 1) * step];
-            let mut lanes = [T::default(); 8];
-            let mut total = T::default();
+            let lanes = &mut sums[tap];
             if step == 1 {
                 let (grads, images) = (grad.chunks_exact(8), from.chunks_exact(8));
                 let (rest, rest_image) = (grads.remainder(), images.remainder());
@@ -102,15 +165,14 @@ multiversion! {
                         lanes[i] += a[i] * b[i];
                     }
                 }
-                for (&a, &b) in rest.iter().zip(rest_image) {
-                    total += a * b;
+                for (i, (&a, &b)) in rest.iter().zip(rest_image).enumerate() {
+                    lanes[i] += a * b;
                 }
             } else {
                 for (i, &a) in grad.iter().enumerate() {
                     lanes[i % 8] += a * from[i * step];
                 }
             }
-            gw[tap] += total + fold(lanes);
         });
     }
 }
@@ -158,8 +220,8 @@ pub fn forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]
             let from = &x[(image * s.c_in + co / per) * in_plane..][..in_plane];
             // SAFETY: each output plane is written by one piece.
             let to = unsafe { out.slice(i * plane, plane) };
-            to.fill(bias.map_or(T::default(), |bias| bias[co]));
-            plane_forward(s, from, &w[co * kernel..][..kernel], to);
+            let start = bias.map_or(T::default(), |bias| bias[co]);
+            plane_forward(s, from, &w[co * kernel..][..kernel], start, to);
         }
     });
 }
@@ -168,6 +230,18 @@ pub fn backward_input<T: GemmScalar>(s: &ConvShape, gy: &[T], w: &[T], gx: &mut 
     let (in_plane, kernel, plane) = s.planes();
     let per = s.c_out / s.c_in;
     let out = SendPtr(gx.as_mut_ptr());
+    if per == 1 && s.flips() {
+        // Stride one: the forward convolution of the gradient with the kernel turned round.
+        let turned = ConvShape {
+            input: s.output,
+            output: s.input,
+            pad: std::array::from_fn(|d| s.dilation[d] * (s.kernel[d] - 1) - s.pad[d]),
+            ..*s
+        };
+        let mut flipped = w.to_vec();
+        flipped.chunks_exact_mut(kernel).for_each(<[T]>::reverse);
+        return forward(&turned, gy, &flipped, None, gx);
+    }
     parallel_for(s.batch * s.c_in, grain(s, per), |range| {
         for i in range {
             let (image, ci) = (i / s.c_in, i % s.c_in);
@@ -190,11 +264,14 @@ pub fn backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw: &mut
         for co in range {
             // SAFETY: each kernel is written by one piece.
             let to = unsafe { out.slice(co * kernel, kernel) };
-            to.fill(T::default());
+            let mut sums = vec![[T::default(); 8]; kernel];
             for image in 0..s.batch {
                 let from = &x[(image * s.c_in + co / per) * in_plane..][..in_plane];
                 let grad = &gy[(image * s.c_out + co) * plane..][..plane];
-                plane_backward_weight(s, from, grad, to);
+                plane_backward_weight(s, from, grad, &mut sums);
+            }
+            for (to, &sums) in to.iter_mut().zip(&sums) {
+                *to = fold(sums);
             }
         }
     });
