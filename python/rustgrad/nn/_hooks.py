@@ -1,59 +1,16 @@
-"""Removable hook handles, and the identity functions that let a Module see its gradients."""
+"""The identity functions that let a Module see its gradients."""
 
 from __future__ import annotations
 
 import warnings
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import rustgrad as rg
 from rustgrad import Tensor
+from rustgrad.utils.hooks import RemovableHandle
 
 __all__ = ["RemovableHandle", "BackwardHook"]
-
-
-class RemovableHandle:
-    """Removes one hook from the dict it lives in; also works as a context manager."""
-
-    next_id = 0
-
-    def __init__(self, hooks_dict: Any, *, extra_dict: Any = None) -> None:
-        self.hooks_dict_ref: Any = weakref.ref(hooks_dict)
-        self.id = RemovableHandle.next_id
-        RemovableHandle.next_id += 1
-        extras = extra_dict if isinstance(extra_dict, (list, tuple)) else ([] if extra_dict is None else [extra_dict])
-        self.extra_dict_ref: Any = tuple(weakref.ref(d) for d in extras)
-
-    def remove(self) -> None:
-        for ref in (self.hooks_dict_ref, *self.extra_dict_ref):
-            hooks = ref()
-            if hooks is not None and self.id in hooks:
-                del hooks[self.id]
-
-    def __getstate__(self) -> Any:
-        return self.hooks_dict_ref(), self.id, tuple(ref() for ref in self.extra_dict_ref)
-
-    def __setstate__(self, state: Any) -> None:
-        # A dict that is gone stays gone: an empty one nobody else holds stands in for it.
-        self.hooks_dict_ref = weakref.ref(OrderedDict() if state[0] is None else state[0])
-        self.id = state[1]
-        extras = state[2] if len(state) > 2 else ()
-        self.extra_dict_ref = tuple(weakref.ref(OrderedDict() if d is None else d) for d in extras)
-        RemovableHandle.next_id = max(RemovableHandle.next_id, self.id + 1)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self.remove()
-
-
-def unserializable_hook(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a hook as one that pickling a module should warn about."""
-    f.__torch_unserializable__ = True  # type: ignore[attr-defined]
-    return f
 
 
 _identity_class: Any = None

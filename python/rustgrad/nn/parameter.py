@@ -54,6 +54,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):  # type: ignore[misc]
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
+    __str__ = __repr__
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         state = dict(getattr(self, "__dict__", {}))
         if not state:
@@ -134,6 +136,8 @@ class UninitializedTensorMixin:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+    __str__ = __repr__
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
         return type(self), (self.requires_grad,)
