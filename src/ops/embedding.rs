@@ -1,5 +1,14 @@
-//! Embedding, embedding_bag, one_hot, scaled dot-product attention.
+//! Embedding, embedding_bag, scaled dot-product attention.
 
 use super::Registry;
 
-pub(super) fn register(_r: &mut Registry) {}
+mod attention;
+mod rows;
+
+pub use attention::scaled_dot_product_attention;
+pub use rows::embedding;
+
+pub(super) fn register(r: &mut Registry) {
+    rows::register(r);
+    attention::register(r);
+}

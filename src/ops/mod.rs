@@ -148,6 +148,25 @@ impl From<bool> for Ret {
     }
 }
 
+thread_local! {
+    static WARNINGS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Notes a warning for the caller; the binding layer turns it into a `UserWarning` after the call.
+pub fn warn(text: impl Into<String>) {
+    WARNINGS.with_borrow_mut(|w| {
+        // Without a binding layer nobody empties the list.
+        if w.len() < 100 {
+            w.push(text.into());
+        }
+    });
+}
+
+/// The warnings noted on this thread since the last time.
+pub fn take_warnings() -> Vec<String> {
+    WARNINGS.with_borrow_mut(std::mem::take)
+}
+
 pub type OpFn = fn(&Args) -> Result<Ret>;
 
 /// How an entry is called.

@@ -2,4 +2,14 @@
 
 use super::Registry;
 
-pub(super) fn register(_r: &mut Registry) {}
+mod layer;
+pub mod num;
+pub mod softmax;
+
+pub use layer::layer_norm;
+pub use softmax::{log_softmax, softmax};
+
+pub(super) fn register(r: &mut Registry) {
+    softmax::register(r);
+    layer::register(r);
+}

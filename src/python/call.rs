@@ -188,7 +188,17 @@ fn run(py: Python<'_>, op: &'static Op, args: &Args) -> PyResult<Ret> {
     } else {
         op.run(args)
     };
+    give_warnings(py)?;
     r.map_err(PyErr::from)
+}
+
+/// What the op warned of, as `UserWarning`s (which the user's filter may turn into an exception).
+pub fn give_warnings(py: Python<'_>) -> PyResult<()> {
+    for text in crate::ops::take_warnings() {
+        let text = CString::new(text.replace('\0', " ")).expect("no zero byte");
+        PyErr::warn(py, &py.get_type::<pyo3::exceptions::PyUserWarning>(), &text, 1)?;
+    }
+    Ok(())
 }
 
 /// `x.op_(...)`: the op, written over x.

@@ -1,0 +1,442 @@
+//! Losses of class predictions: negative log likelihood and cross entropy.
+
+use super::{Reduction, answer, classes};
+use crate::autograd::{record, save};
+use crate::dtype::Dtype;
+use crate::error::Result;
+use crate::expr::Operand;
+use crate::layout::{Dims, show};
+use crate::ops::elementwise::{DIV, EQ, MUL, NEG, WHERE, add, div, mul};
+use crate::ops::norm::log_softmax;
+use crate::ops::norm::num::{Num, dense, dense_as, op1, ops};
+use crate::ops::{Registry, copy, reduce, view};
+use crate::tensor::Tensor;
+use crate::{bail, dispatch, ensure};
+use smallvec::smallvec;
+
+/// The problem as `[n, classes, inner]`, and what the kernels need of it; no history in it.
+#[derive(Clone)]
+struct Nll {
+    target: Tensor,
+    weight: Option<Tensor>,
+    ignore: i64,
+    red: Reduction,
+    n: usize,
+    c: usize,
+    inner: usize,
+}
+
+impl Nll {
+    /// The weights of the counted targets, added up.
+    fn total(&self) -> f64 {
+        let t = self
+            .target
+            .data::<i64>()
+            .iter()
+            .filter(|&&t| t != self.ignore);
+        match &self.weight {
+            None => t.count() as f64,
+            Some(w) => {
+                let mut sum = 0.0;
+                dispatch!(@arms w.dtype(), T, { let w = w.data::<T>(); sum = t.map(|&t| w[t as usize] as f64).sum() }, [F32 = f32, F64 = f64], ());
+                sum
+            }
+        }
+    }
+
+    /// `x` has values for every class; the result has one for every target, or one in all.
+    fn pick(&self, x: &Tensor) -> Result<Tensor> {
+        let from = dense(x)?;
+        let total = if self.red == Reduction::Mean {
+            self.total()
+        } else {
+            1.0
+        };
+        let count = self.n * self.inner;
+        dispatch!(float "nll_loss_out_frame", from.dtype(), T => {
+            let w = dense_as(self.weight.as_ref(), from.dtype())?;
+            let w = w.as_ref().map(|w| w.data::<T>());
+            let (data, t) = (from.data::<T>(), self.target.data::<i64>());
+            let losses = Tensor::empty(&[count], from.dtype(), x.device())?;
+            for (i, l) in losses.data_mut::<T>().iter_mut().enumerate() {
+                let k = t[i];
+                *l = if k == self.ignore {
+                    T::ZERO
+                } else {
+                    let v = data[((i / self.inner) * self.c + k as usize) * self.inner + i % self.inner];
+                    -(v * w.map_or(T::ONE, |w| w[k as usize]))
+                };
+            }
+            if self.red != Reduction::None {
+                let s = reduce::sum_row(losses.data::<T>());
+                return copy::to_dtype(&Tensor::scalar(Num_f64(s) / total, from.dtype()), x.dtype());
+            }
+            copy::to_dtype(&losses, x.dtype())
+        })
+    }
+
+    /// The transpose of [`Nll::pick`]: spreads one value for every target, or one in all, over the classes.
+    fn spread(&self, g: &Tensor, shape: &[usize]) -> Result<Tensor> {
+        let from = dense(g)?;
+        let out = Tensor::zeros(shape, from.dtype(), g.device())?;
+        let total = if self.red == Reduction::Mean {
+            self.total()
+        } else {
+            1.0
+        };
+        dispatch!(float "nll_loss_backward_out_frame", from.dtype(), T => {
+            let w = dense_as(self.weight.as_ref(), from.dtype())?;
+            let w = w.as_ref().map(|w| w.data::<T>());
+            let (data, t, to) = (from.data::<T>(), self.target.data::<i64>(), out.data_mut::<T>());
+            for (i, &k) in t.iter().enumerate() {
+                if k != self.ignore {
+                    let g = if self.red == Reduction::None { data[i] } else { data[0] / T::of(total) };
+                    to[((i / self.inner) * self.c + k as usize) * self.inner + i % self.inner] = -(g * w.map_or(T::ONE, |w| w[k as usize]));
+                }
+            }
+        });
+        copy::to_dtype(&out, g.dtype())
+    }
+}
+
+#[allow(non_snake_case)]
+fn Num_f64<T: Num>(v: T) -> f64 {
+    v.to_f64()
+}
+
+fn run(p: Nll, x: &Tensor, shape: Dims) -> Result<Tensor> {
+    let out = p.pick(x)?;
+    let out = if p.red == Reduction::None {
+        view::reshape_to(&out, &shape)?.detach()
+    } else {
+        out
+    };
+    let name = if shape.len() < 2 {
+        "NllLossBackward0"
+    } else {
+        "NllLoss2DBackward0"
+    };
+    let full = x.dims();
+    let target = save(&p.target);
+    Ok(record(name, &[x], out, move |ctx, g| {
+        target.get(ctx)?;
+        Ok(smallvec![Some(run_back(
+            p.clone(),
+            g,
+            &full,
+            shape.clone()
+        )?)])
+    }))
+}
+
+fn run_back(p: Nll, g: &Tensor, full: &Dims, shape: Dims) -> Result<Tensor> {
+    let out = p.spread(g, full)?;
+    Ok(record(
+        "NllLossBackwardBackward0",
+        &[g],
+        out,
+        move |_, gg| Ok(smallvec![Some(run(p.clone(), gg, shape.clone())?)]),
+    ))
+}
+
+/// The negative of the value at the target class. `x` is `[C]`, `[N, C]` or `[N, C, d1, ...]`. Differentiable.
+pub fn nll_loss(
+    x: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    ignore: i64,
+    red: Reduction,
+) -> Result<Tensor> {
+    let d = x.ndim();
+    ensure!(d >= 1, Value, "Expected 1 or more dimensions (got 0)");
+    if d == 1 {
+        if target.ndim() == 1 {
+            ensure!(
+                target.numel() == 1,
+                Value,
+                "For 1D input, 1D target must have size 1, but got target size: {}",
+                target.numel()
+            );
+        }
+        ensure!(
+            target.ndim() <= 1,
+            Runtime,
+            "0D or 1D target tensor expected, multi-target not supported"
+        );
+    } else {
+        ensure!(
+            x.shape()[0] == target.shape().first().copied().unwrap_or(0),
+            Value,
+            "Expected input batch_size ({}) to match target batch_size ({}).",
+            x.shape()[0],
+            target.shape().first().copied().unwrap_or(0)
+        );
+    }
+    let c = if d == 1 { x.shape()[0] } else { x.shape()[1] };
+    if d == 2 {
+        ensure!(
+            target.ndim() <= 1,
+            Runtime,
+            "0D or 1D target tensor expected, multi-target not supported"
+        );
+    }
+    if d == 4 {
+        ensure!(
+            target.ndim() == 3,
+            Runtime,
+            "only batches of spatial targets supported (3D tensors) but got targets of dimension: {}",
+            target.ndim()
+        );
+        ensure!(
+            target.shape()[1..] == x.shape()[2..],
+            Runtime,
+            "size mismatch (got input: {} , target: {}",
+            show(x.shape()),
+            show(target.shape())
+        );
+    } else if d > 2 {
+        let mut want = x.dims();
+        want.remove(1);
+        ensure!(
+            target.shape() == want.as_slice(),
+            Runtime,
+            "Expected target size {}, got {}",
+            show(&want),
+            show(target.shape())
+        );
+    }
+    if let Some(w) = weight {
+        let fits = w.ndim() == 1 && w.numel() == c;
+        if d > 2 {
+            ensure!(
+                fits,
+                Runtime,
+                "weight tensor should be defined either for all or no classes"
+            );
+        }
+        ensure!(
+            fits,
+            Runtime,
+            "weight tensor should be defined either for all {c} classes or no classes but got weight tensor of shape: {}",
+            show(w.shape())
+        );
+    }
+    ensure!(
+        x.dtype().is_float(),
+        NotImplemented,
+        "\"nll_loss_out_frame\" not implemented for '{}'",
+        x.dtype().scalar_name()
+    );
+    ensure!(
+        matches!(target.dtype(), Dtype::I64 | Dtype::U8),
+        Runtime,
+        "expected target dtype to be Long or Byte, but got {}",
+        target.dtype().scalar_name()
+    );
+    if let Some(w) = weight {
+        ensure!(
+            w.dtype() == x.dtype(),
+            Runtime,
+            "expected scalar type {} but found {}",
+            x.dtype().scalar_name(),
+            w.dtype().scalar_name()
+        );
+    }
+    x.check_data("nll_loss")?;
+    target.check_data("nll_loss")?;
+    let t = classes(target)?;
+    if let Some(&bad) = t
+        .data::<i64>()
+        .iter()
+        .find(|&&v| v != ignore && !(0..c as i64).contains(&v))
+    {
+        bail!(Index, "Target {bad} is out of bounds.");
+    }
+    let n = if d == 1 { 1 } else { x.shape()[0] };
+    let inner: usize = x.shape().iter().skip(2).product();
+    // Every position has a target now; an empty batch has none.
+    let shape = if d == 1 {
+        target.dims()
+    } else {
+        x.shape()
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| *i != 1)
+            .map(|(_, &s)| s)
+            .collect()
+    };
+    let weight = dense_as(weight, x.dtype().compute())?;
+    run(
+        Nll {
+            target: t,
+            weight,
+            ignore,
+            red,
+            n,
+            c,
+            inner,
+        },
+        x,
+        shape,
+    )
+}
+
+/// Log-softmax and the loss of the target: class numbers, or probabilities of the shape of `x`. Differentiable.
+pub fn cross_entropy(
+    x: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    ignore: i64,
+    red: Reduction,
+    smoothing: f64,
+) -> Result<Tensor> {
+    let class_dim = if x.ndim() == 1 { 0 } else { 1 };
+    if x.shape() == target.shape() {
+        ensure!(
+            target.dtype().is_float(),
+            Runtime,
+            "Expected floating point type for target with class probabilities, got {}",
+            target.dtype().scalar_name()
+        );
+        ensure!(
+            ignore < 0,
+            Runtime,
+            "ignore_index is not supported for floating point target"
+        );
+        return with_probabilities(x, target, weight, red, smoothing, class_dim);
+    }
+    if smoothing == 0.0 {
+        return nll_loss(
+            &log_softmax(x, class_dim, None)?,
+            target,
+            weight,
+            ignore,
+            red,
+        );
+    }
+    ensure!(
+        smoothing > 0.0 && smoothing <= 1.0,
+        Runtime,
+        "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}"
+    );
+    let logp = log_softmax(x, class_dim, None)?;
+    let nll = nll_loss(&logp, target, weight, ignore, red)?;
+    let c = x.size(class_dim as usize);
+    let weighted = match weight {
+        Some(w) => mul(&logp, &along_classes(w, x.ndim(), class_dim)?)?,
+        None => logp,
+    };
+    let smooth = op1(
+        &NEG,
+        &reduce::sum(&weighted, Some(&[class_dim]), false, None)?,
+    )?;
+    let smooth = if smooth.shape() == target.shape() {
+        smooth
+    } else {
+        view::reshape_to(&smooth, target.shape())?
+    };
+    let ignored = EQ.call(
+        &[Operand::T(target.clone()), Operand::S(ignore.into())],
+        &[],
+        None,
+    )?;
+    let smooth = WHERE.call(
+        &[
+            Operand::T(ignored),
+            Operand::S(0.0.into()),
+            Operand::T(smooth),
+        ],
+        &[],
+        None,
+    )?;
+    let smooth = match red {
+        Reduction::None => smooth,
+        Reduction::Sum => reduce::sum(&smooth, None, false, None)?,
+        Reduction::Mean => {
+            let t = classes(target)?;
+            let counted = t.data::<i64>().iter().filter(|&&t| t != ignore);
+            let total = match weight {
+                // The targets are inside: nll_loss has checked them.
+                Some(w) => counted.map(|&t| w.at(t as usize).f64()).sum(),
+                None => counted.count() as f64,
+            };
+            ops(&DIV, &reduce::sum(&smooth, None, false, None)?, total)?
+        }
+    };
+    add(
+        &ops(&MUL, &nll, 1.0 - smoothing)?,
+        &ops(&MUL, &smooth, smoothing / c as f64)?,
+    )
+}
+
+/// Class weights in a shape that broadcasts along the class dimension.
+fn along_classes(w: &Tensor, ndim: usize, class_dim: i64) -> Result<Tensor> {
+    let mut shape: Dims = smallvec![1; ndim];
+    shape[class_dim as usize] = w.numel();
+    view::reshape_to(w, &shape)
+}
+
+fn with_probabilities(
+    x: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    red: Reduction,
+    smoothing: f64,
+    class_dim: i64,
+) -> Result<Tensor> {
+    let c = x.size(class_dim as usize);
+    if let Some(w) = weight {
+        ensure!(
+            w.ndim() == 1 && w.numel() == c,
+            Runtime,
+            "cross_entropy: weight tensor should be defined either for all {c} classes or no classes but got weight tensor of shape: {}",
+            show(w.shape())
+        );
+    }
+    ensure!(
+        (0.0..=1.0).contains(&smoothing),
+        Runtime,
+        "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}"
+    );
+    let logp = log_softmax(x, class_dim, None)?;
+    let target = if smoothing > 0.0 {
+        ops(
+            &crate::ops::elementwise::ADD,
+            &ops(&MUL, target, 1.0 - smoothing)?,
+            smoothing / c as f64,
+        )?
+    } else {
+        target.clone()
+    };
+    let mut loss = mul(&logp, &target)?;
+    if let Some(w) = weight {
+        loss = mul(&loss, &along_classes(w, x.ndim(), class_dim)?)?;
+    }
+    let neg = |t: Tensor| op1(&NEG, &t);
+    match red {
+        Reduction::None => neg(reduce::sum(&loss, Some(&[class_dim]), false, None)?),
+        Reduction::Sum => neg(reduce::sum(&loss, None, false, None)?),
+        Reduction::Mean => {
+            let n = Tensor::scalar(
+                if c == 0 { 0.0 } else { (x.numel() / c) as f64 },
+                loss.dtype(),
+            );
+            div(&neg(reduce::sum(&loss, None, false, None)?)?, &n)
+        }
+    }
+}
+
+pub(super) fn register(r: &mut Registry) {
+    r.op(
+        "n",
+        "nll_loss(Tensor self, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean') -> Tensor",
+        "The negative of the value at the target class.",
+        |a| answer(nll_loss(a.t(0), a.t(1), a.ot(2), a.int(4), Reduction::legacy(a, 3, 5, 6)?)),
+    );
+    r.op(
+        "n",
+        "cross_entropy(Tensor self, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean', float label_smoothing=0.0) -> Tensor",
+        "The cross entropy of logits and target classes or class probabilities.",
+        |a| answer(cross_entropy(a.t(0), a.t(1), a.ot(2), a.int(4), Reduction::legacy(a, 3, 5, 6)?, a.f(7))),
+    );
+}

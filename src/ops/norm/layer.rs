@@ -1,0 +1,291 @@
+//! Layer norm: every row of the trailing dimensions on its own.
+
+use super::num::{Num, dense, dense_as, dot_row, op1, ops, sum_keep};
+use crate::autograd::{Grads, is_grad_enabled, needs_grad, record_many, save};
+use crate::cpu::threads::{SendPtr, parallel_for};
+use crate::error::Result;
+use crate::layout::{Dims, show, sizes};
+use crate::ops::elementwise::{ADD, MUL, RSQRT, mul, sub};
+use crate::ops::reduce::sum_row;
+use crate::ops::{Registry, Ret, copy, reduce, view};
+use crate::tensor::Tensor;
+use crate::{dispatch, ensure};
+use smallvec::smallvec;
+
+/// Rows whose contributions to the gradients of weight and bias are added up first.
+const BLOCK: usize = 64;
+
+fn check(x: &Tensor, shape: &[i64], w: Option<&Tensor>, b: Option<&Tensor>) -> Result<Dims> {
+    ensure!(
+        !shape.is_empty(),
+        Runtime,
+        "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []"
+    );
+    let tail = sizes(shape)?;
+    for (name, t) in [("weight", w), ("bias", b)] {
+        if let Some(t) = t {
+            ensure!(
+                t.shape() == tail.as_slice(),
+                Runtime,
+                "Expected {name} to be of same shape as normalized_shape, but got {name} of shape {} and normalized_shape = {}",
+                show(t.shape()),
+                show(shape)
+            );
+        }
+    }
+    ensure!(
+        x.ndim() >= tail.len() && x.shape()[x.ndim() - tail.len()..] == tail[..],
+        Runtime,
+        "Given normalized_shape={}, expected input with shape [*, {}, but got input of size{}",
+        show(shape),
+        &show(shape)[1..],
+        show(x.shape())
+    );
+    ensure!(
+        x.dtype().is_float(),
+        NotImplemented,
+        "\"LayerNormKernelImpl\" not implemented for '{}'",
+        x.dtype().scalar_name()
+    );
+    for t in [w, b].into_iter().flatten() {
+        ensure!(
+            t.dtype() == x.dtype()
+                || (t.dtype() == crate::dtype::Dtype::F32 && x.dtype().size() == 2),
+            Runtime,
+            "mixed dtype (CPU): expect parameter to have scalar type of Float"
+        );
+    }
+    Ok(tail)
+}
+
+/// `(x - mean) / sqrt(var + eps) * weight + bias` over the trailing dimensions. Differentiable.
+pub fn layer_norm(
+    x: &Tensor,
+    shape: &[i64],
+    w: Option<&Tensor>,
+    b: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    Ok(native(x, shape, w, b, eps)?.0)
+}
+
+/// [`layer_norm`], with the mean and the reciprocal of the deviation of each row.
+fn native(
+    x: &Tensor,
+    shape: &[i64],
+    w: Option<&Tensor>,
+    b: Option<&Tensor>,
+    eps: f64,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let tail = check(x, shape, w, b)?;
+    let lead = x.ndim() - tail.len();
+    let mut stat_shape = x.dims();
+    stat_shape[lead..].fill(1);
+    if x.device() == crate::device::Device::Meta {
+        let stat = Tensor::empty(&stat_shape, x.dtype(), x.device())?;
+        return Ok((x.empty_like()?, stat.clone(), stat));
+    }
+    let from = dense(x)?;
+    let kind = from.dtype();
+    let (wd, bd) = (dense_as(w, kind)?, dense_as(b, kind)?);
+    let out = from.empty_like()?;
+    let (mean, rstd) = (
+        Tensor::empty(&stat_shape, kind, x.device())?,
+        Tensor::empty(&stat_shape, kind, x.device())?,
+    );
+    let n: usize = tail.iter().product();
+    dispatch!(float "LayerNormKernelImpl", kind, T => {
+        let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
+        let (to, m, s) = (SendPtr(out.data_mut::<T>().as_mut_ptr()), SendPtr(mean.data_mut::<T>().as_mut_ptr()), SendPtr(rstd.data_mut::<T>().as_mut_ptr()));
+        let from = from.data::<T>();
+        parallel_for(mean.numel(), (1 << 15) / n.max(1) + 1, |rows| {
+            for i in rows {
+                // SAFETY: each row has elements of its own in all three.
+                let (y, m, s) = unsafe { (std::slice::from_raw_parts_mut(to.get().add(i * n), n), &mut *m.get().add(i), &mut *s.get().add(i)) };
+                (*m, *s) = normalise(&from[i * n..(i + 1) * n], y, wd, bd, eps);
+            }
+        });
+    });
+    let out = copy::to_dtype(&out, x.dtype())?;
+    let (mean, rstd) = (
+        copy::to_dtype(&mean, x.dtype())?,
+        copy::to_dtype(&rstd, x.dtype())?,
+    );
+    let mut inputs = vec![x];
+    inputs.extend(w);
+    inputs.extend(b);
+    if needs_grad(&inputs) {
+        let (xs, ws) = (save(x), w.map(save));
+        let (has_w, has_b) = (w.is_some(), b.is_some());
+        record_many(
+            "NativeLayerNormBackward0",
+            &inputs,
+            &[&out, &mean, &rstd],
+            move |ctx, g| {
+                let x = xs.get(ctx)?;
+                let w = ws.as_ref().map(|w| w.get(ctx)).transpose()?;
+                let mut grads: Grads = smallvec![None; 1 + has_w as usize + has_b as usize];
+                let Some(g) = &g[0] else { return Ok(grads) };
+                let (dx, dw, db) = if is_grad_enabled() {
+                    composed(&x, g, w.as_ref(), lead, eps)?
+                } else {
+                    backward(&x, g, w.as_ref(), lead, eps)?
+                };
+                grads[0] = Some(dx);
+                if has_w {
+                    grads[1] = Some(dw);
+                }
+                if has_b {
+                    grads[1 + has_w as usize] = Some(copy::to_dtype(&db, g.dtype())?);
+                }
+                Ok(grads)
+            },
+        );
+    }
+    Ok((out, mean, rstd))
+}
+
+/// Mean and reciprocal deviation of a row; `y` gets the row less its mean.
+pub fn moments<T: Num>(x: &[T], y: &mut [T], eps: f64) -> (T, T) {
+    let n = T::of(x.len() as f64);
+    let mean = sum_row(x) / n;
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = x - mean;
+    }
+    (mean, T::ONE / (dot_row(y, y) / n + T::of(eps)).sqrt())
+}
+
+fn normalise<T: Num>(x: &[T], y: &mut [T], w: Option<&[T]>, b: Option<&[T]>, eps: f64) -> (T, T) {
+    let (mean, rstd) = moments(x, y, eps);
+    match (w, b) {
+        (None, None) => y.iter_mut().for_each(|y| *y = *y * rstd),
+        (Some(w), None) => y.iter_mut().zip(w).for_each(|(y, &w)| *y = *y * rstd * w),
+        (None, Some(b)) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = *y * rstd + b),
+        (Some(w), Some(b)) => y
+            .iter_mut()
+            .zip(w)
+            .zip(b)
+            .for_each(|((y, &w), &b)| *y = *y * rstd * w + b),
+    }
+    (mean, rstd)
+}
+
+/// Gradients of input, weight and bias.
+fn backward(
+    x: &Tensor,
+    g: &Tensor,
+    w: Option<&Tensor>,
+    lead: usize,
+    eps: f64,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let (xd, gd) = (dense(x)?, dense(g)?);
+    let kind = xd.dtype();
+    let wd = dense_as(w, kind)?;
+    let dx = xd.empty_like()?;
+    let tail = &x.shape()[lead..];
+    let n: usize = tail.iter().product();
+    let rows: usize = x.shape()[..lead].iter().product();
+    let blocks = rows.div_ceil(BLOCK);
+    let partial = Tensor::zeros(&[2, blocks, n], kind, x.device())?;
+    dispatch!(float "LayerNormBackwardKernelImpl", kind, T => {
+        let wd = wd.as_ref().map(|t| t.data::<T>());
+        let (xd, gd) = (xd.data::<T>(), gd.data::<T>());
+        let (to, sums) = (SendPtr(dx.data_mut::<T>().as_mut_ptr()), SendPtr(partial.data_mut::<T>().as_mut_ptr()));
+        parallel_for(blocks, 1, |range| {
+            let (mut hat, mut gw) = (vec![T::ZERO; n], vec![T::ZERO; n]);
+            for block in range {
+                // SAFETY: each block has sums and rows of its own.
+                let (dw, db) = unsafe {
+                    (std::slice::from_raw_parts_mut(sums.get().add(block * n), n), std::slice::from_raw_parts_mut(sums.get().add((blocks + block) * n), n))
+                };
+                for i in block * BLOCK..((block + 1) * BLOCK).min(rows) {
+                    // SAFETY: as above.
+                    let dx = unsafe { std::slice::from_raw_parts_mut(to.get().add(i * n), n) };
+                    let (x, g) = (&xd[i * n..(i + 1) * n], &gd[i * n..(i + 1) * n]);
+                    let (_, rstd) = moments(x, &mut hat, eps);
+                    for k in 0..n {
+                        hat[k] = hat[k] * rstd;
+                        dw[k] += g[k] * hat[k];
+                        db[k] += g[k];
+                        gw[k] = match wd { Some(w) => g[k] * w[k], None => g[k] };
+                    }
+                    let (m, p) = (sum_row(&gw) / T::of(n as f64), dot_row(&gw, &hat) / T::of(n as f64));
+                    for k in 0..n {
+                        dx[k] = rstd * (gw[k] - m - hat[k] * p);
+                    }
+                }
+            }
+        });
+    });
+    let total = reduce::sum(&partial, Some(&[1]), false, None)?;
+    let (dw, db) = (view::select(&total, 0, 0)?, view::select(&total, 0, 1)?);
+    let dw = copy::to_dtype(
+        &view::reshape_to(&dw, tail)?,
+        w.map_or(x.dtype(), Tensor::dtype),
+    )?;
+    Ok((
+        copy::to_dtype(&dx, x.dtype())?,
+        dw,
+        view::reshape_to(&db, tail)?,
+    ))
+}
+
+/// The normalised input, and the gradient of the input for a gradient `gw` of it, over `dims`: in
+/// differentiable ops.
+pub fn composed_parts(x: &Tensor, gw: &Tensor, dims: &[i64], eps: f64) -> Result<(Tensor, Tensor)> {
+    let n: usize = dims.iter().map(|&d| x.size(d as usize)).product();
+    let mean = |t: &Tensor| -> Result<Tensor> { ops(&MUL, &sum_keep(t, dims)?, 1.0 / n as f64) };
+    let d = sub(x, &mean(x)?)?;
+    let rstd = op1(&RSQRT, &ops(&ADD, &mean(&mul(&d, &d)?)?, eps)?)?;
+    let hat = mul(&d, &rstd)?;
+    let inner = sub(&sub(gw, &mean(gw)?)?, &mul(&hat, &mean(&mul(gw, &hat)?)?)?)?;
+    Ok((mul(&rstd, &inner)?, hat))
+}
+
+/// [`backward`] in differentiable ops.
+fn composed(
+    x: &Tensor,
+    g: &Tensor,
+    w: Option<&Tensor>,
+    lead: usize,
+    eps: f64,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let dims: Vec<i64> = (lead..x.ndim()).map(|d| d as i64).collect();
+    let gw = match w {
+        Some(w) => mul(g, w)?,
+        None => g.clone(),
+    };
+    let (dx, hat) = composed_parts(x, &gw, &dims, eps)?;
+    let tail = &x.shape()[lead..];
+    let dw = reduce::sum_to(&mul(g, &hat)?, tail)?;
+    let db = reduce::sum_to(g, tail)?;
+    Ok((
+        copy::to_dtype(&dx, x.dtype())?,
+        copy::to_dtype(&dw, w.map_or(x.dtype(), Tensor::dtype))?,
+        db,
+    ))
+}
+
+pub(super) fn register(r: &mut Registry) {
+    r.op(
+        "n",
+        "layer_norm(Tensor self, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> Tensor",
+        "Normalises every row of the trailing dimensions.",
+        |a| layer_norm(a.t(0), a.ints(1), a.ot(2), a.ot(3), a.f(4)).map(Ret::from),
+    );
+    r.op(
+        "f",
+        "layer_norm(Tensor self, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, bool cudnn_enable=True) -> Tensor",
+        "Normalises every row of the trailing dimensions.",
+        |a| layer_norm(a.t(0), a.ints(1), a.ot(2), a.ot(3), a.f(4)).map(Ret::from),
+    );
+    r.op(
+        "f",
+        "native_layer_norm(Tensor self, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
+        "layer_norm with the mean and the reciprocal deviation of each row.",
+        |a| {
+            let (y, m, s) = native(a.t(0), a.ints(1), a.ot(2), a.ot(3), a.f(4))?;
+            Ok(Ret::Tuple(vec![y, m, s]))
+        },
+    );
+}
