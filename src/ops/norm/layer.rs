@@ -1,7 +1,7 @@
 //! Layer norm: every row of the trailing dimensions on its own.
 
 use super::num::{Num, dense, dense_as, dot_row, op1, ops, sum_keep};
-use crate::autograd::{Grads, is_grad_enabled, needs_grad, record_many, save};
+use crate::autograd::{Grads, is_grad_enabled, needs_grad, record, save};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::error::Result;
 use crate::layout::{Dims, show, sizes};
@@ -114,34 +114,30 @@ fn native(
     let mut inputs = vec![x];
     inputs.extend(w);
     inputs.extend(b);
-    if needs_grad(&inputs) {
+    let out = if needs_grad(&inputs) {
         let (xs, ws) = (save(x), w.map(save));
         let (has_w, has_b) = (w.is_some(), b.is_some());
-        record_many(
-            "NativeLayerNormBackward0",
-            &inputs,
-            &[&out, &mean, &rstd],
-            move |ctx, g| {
-                let x = xs.get(ctx)?;
-                let w = ws.as_ref().map(|w| w.get(ctx)).transpose()?;
-                let mut grads: Grads = smallvec![None; 1 + has_w as usize + has_b as usize];
-                let Some(g) = &g[0] else { return Ok(grads) };
-                let (dx, dw, db) = if is_grad_enabled() {
-                    composed(&x, g, w.as_ref(), lead, eps)?
-                } else {
-                    backward(&x, g, w.as_ref(), lead, eps)?
-                };
-                grads[0] = Some(dx);
-                if has_w {
-                    grads[1] = Some(dw);
-                }
-                if has_b {
-                    grads[1 + has_w as usize] = Some(copy::to_dtype(&db, g.dtype())?);
-                }
-                Ok(grads)
-            },
-        );
-    }
+        record("NativeLayerNormBackward0", &inputs, out, move |ctx, g| {
+            let x = xs.get(ctx)?;
+            let w = ws.as_ref().map(|w| w.get(ctx)).transpose()?;
+            let mut grads: Grads = smallvec![None; 1 + has_w as usize + has_b as usize];
+            let (dx, dw, db) = if is_grad_enabled() {
+                composed(&x, g, w.as_ref(), lead, eps)?
+            } else {
+                backward(&x, g, w.as_ref(), lead, eps)?
+            };
+            grads[0] = Some(dx);
+            if has_w {
+                grads[1] = Some(dw);
+            }
+            if has_b {
+                grads[1 + has_w as usize] = Some(copy::to_dtype(&db, g.dtype())?);
+            }
+            Ok(grads)
+        })
+    } else {
+        out
+    };
     Ok((out, mean, rstd))
 }
 
