@@ -30,7 +30,11 @@ impl Tensor {
     /// A tensor over existing memory. The layout must lie inside the storage.
     pub fn from_parts(storage: StorageRef, layout: Layout, dtype: Dtype) -> Tensor {
         debug_assert!(layout.required().unwrap() * dtype.size() <= storage.nbytes());
-        Tensor(Arc::new(Impl { storage, layout, dtype, view_of: None, meta: OnceLock::new() }))
+        let t = Tensor(Arc::new(Impl { storage, layout, dtype, view_of: None, meta: OnceLock::new() }));
+        if crate::autograd::is_inference_mode() {
+            t.meta().inference.store(true, std::sync::atomic::Ordering::Release);
+        }
+        t
     }
 
     fn alloc(shape: &[usize], dtype: Dtype, device: Device, zeroed: bool) -> Result<Tensor> {

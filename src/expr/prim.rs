@@ -185,8 +185,8 @@ prims! {
         d |x, _, g| two(g, -g * E::floor_div(x[0], x[1]));
     Fmod "x % y" (x, y) f [x % y] i [if y == 0 { 0 } else { x.wrapping_rem(y) }] d |x, _, g| two(g, -g * E::trunc_div(x[0], x[1]));
     Pow "rg_pow(x, y)" (x, y) f [x.powf(y)] i [pow_i(x, y)] d |x, y, g| two(
-        wh(x[1].eq(0.0), c(0.0), g * x[1] * E::pow(x[0], x[1] - 1.0)),
-        wh(E::and(x[0].eq(0.0), x[1].ge(0.0)), c(0.0), g * y * x[0].log()),
+        g * wh(x[1].eq(0.0), c(0.0), x[1] * E::pow(x[0], x[1] - 1.0)),
+        g * wh(E::and(x[0].eq(0.0), x[1].ge(0.0)), c(0.0), y * x[0].log()),
     );
     Max "rg_max(x, y)" (x, y) f [if x.is_nan() || y.is_nan() { T::NAN } else if x > y { x } else { y }] i [x.max(y)] d |x, _, g| two(
         g * wh(x[0].eq(x[1]), c(0.5), x[0].gt(x[1])), g * wh(x[0].eq(x[1]), c(0.5), x[0].lt(x[1])));

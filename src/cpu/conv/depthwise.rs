@@ -46,87 +46,93 @@ fn rows(s: &ConvShape, mut f: impl FnMut(usize, usize, usize, usize)) {
     }
 }
 
-/// Outputs that are summed side by side in registers.
-const WIDE: usize = 16;
+/// The outputs of a row whose taps all lie inside it.
+fn interior(s: &ConvShape) -> (usize, usize) {
+    let (first, last) = (0..s.kernel[2]).fold((0, s.output[2]), |(a, b), k| {
+        let (x0, x1) = inside(s, 2, k);
+        (a.max(x0), b.min(x1))
+    });
+    (first.min(last), last)
+}
 
-multiversion! {
-    fn plane_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], start: T, y: &mut [T]) {
-        let [kd, kh, kw] = s.kernel;
-        let [_, height, width] = s.input;
-        let step = s.stride[2];
-        // Outputs whose taps all lie inside the row.
-        let (first, last) = (0..kw).fold((0, s.output[2]), |(a, b), k| {
-            let (x0, x1) = inside(s, 2, k);
-            (a.max(x0), b.min(x1))
-        });
-        // Kernel row and input row of the taps above and below that lie inside.
-        let mut rows: Vec<(usize, usize)> = Vec::with_capacity(kd * kh);
-        for (line, to) in y.chunks_exact_mut(s.output[2]).enumerate() {
-            let (oz, oy) = (line / s.output[1], line % s.output[1]);
-            rows.clear();
-            for k in 0..kd * kh {
-                let z = (oz * s.stride[0] + k / kh * s.dilation[0]).wrapping_sub(s.pad[0]);
-                let y = (oy * s.stride[1] + k % kh * s.dilation[1]).wrapping_sub(s.pad[1]);
-                if z < s.input[0] && y < height {
-                    rows.push((k * kw, (z * height + y) * width));
-                }
-            }
-            let mut o = 0;
-            while o < s.output[2] {
-                if o >= first && last >= o + WIDE {
-                    let at = o * step - s.pad[2].min(o * step);
-                    let late = s.pad[2] - s.pad[2].min(o * step);
-                    let to = &mut to[o..o + WIDE];
-                    let place = (at, late, s.dilation[2], step);
-                    match step {
-                        1 => wide::<T, 1>(x, w, &rows, kw, place, start, to),
-                        2 => wide::<T, 2>(x, w, &rows, kw, place, start, to),
-                        _ => wide::<T, 0>(x, w, &rows, kw, place, start, to),
-                    }
-                    o += WIDE;
-                    continue;
-                }
-                let mut sum = start;
-                for &(wk, row) in &rows {
-                    for k in 0..kw {
-                        let at = (o * step + k * s.dilation[2]).wrapping_sub(s.pad[2]);
-                        if at < width {
-                            sum += x[row + at] * w[wk + k];
-                        }
-                    }
-                }
-                to[o] = sum;
-                o += 1;
-            }
+/// Calls `f(kernel row, start of the input row)` for the rows of taps of an output row that lie
+/// inside.
+#[inline(always)]
+fn tap_rows(s: &ConvShape, line: usize, mut f: impl FnMut(usize, usize)) {
+    let (oz, oy) = (line / s.output[1], line % s.output[1]);
+    for k in 0..s.kernel[0] * s.kernel[1] {
+        let (kz, ky) = (k / s.kernel[1], k % s.kernel[1]);
+        let z = (oz * s.stride[0] + kz * s.dilation[0]).wrapping_sub(s.pad[0]);
+        let y = (oy * s.stride[1] + ky * s.dilation[1]).wrapping_sub(s.pad[1]);
+        if z < s.input[0] && y < s.input[1] {
+            f(k, (z * s.input[1] + y) * s.input[2]);
         }
     }
 }
 
-/// `WIDE` outputs at once; `STEP` is the stride if it is known. The first tap of the first output
-/// reads at `at`, less `late`.
-#[inline(always)]
-fn wide<T: GemmScalar, const STEP: usize>(
-    x: &[T],
-    w: &[T],
-    rows: &[(usize, usize)],
-    kw: usize,
-    (at, late, dilation, step): (usize, usize, usize, usize),
-    start: T,
-    to: &mut [T],
-) {
-    let step = if STEP == 0 { step } else { STEP };
-    let mut sums = [start; WIDE];
-    for &(wk, row) in rows {
-        for k in 0..kw {
-            let scale = w[wk + k];
-            let from = row + at + k * dilation - late;
-            let from = &x[from..=from + (WIDE - 1) * step];
-            for i in 0..WIDE {
-                sums[i] += from[i * step] * scale;
-            }
+multiversion! {
+    fn plane_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], start: T, y: &mut [T]) {
+        let (kw, width, step, dilation) = (s.kernel[2], s.input[2], s.stride[2], s.dilation[2]);
+        let (first, last) = interior(s);
+        let kernels = T::kernels();
+        let wide = 8 * kernels.lanes;
+        for (line, to) in y.chunks_exact_mut(s.output[2]).enumerate() {
+            to.fill(start);
+            tap_rows(s, line, |k, row| {
+                let (w, row) = (&w[k * kw..][..kw], &x[row..][..width]);
+                // The inner part of the row is a row of a product: tap after tap the operand moves
+                // on by the dilation.
+                if step == 1 {
+                    for o in (first..last).step_by(wide) {
+                        let count = (last - o).min(wide);
+                        let vectors = count.div_ceil(kernels.lanes);
+                        let tail = count - (vectors - 1) * kernels.lanes;
+                        let from = &row[o - s.pad[2]..];
+                        // SAFETY: all taps of outputs `o..o + count` read inside the row, so the last
+                        // read is element `count - 1 + (kw - 1) * dilation` after the first; `to` has
+                        // `count` elements from `o`.
+                        unsafe {
+                            kernels.row[vectors - 1](
+                                kw,
+                                w.as_ptr(),
+                                0,
+                                1,
+                                from.as_ptr(),
+                                dilation as isize,
+                                to[o..o + count].as_mut_ptr(),
+                                0,
+                                tail,
+                                true,
+                            );
+                        }
+                    }
+                }
+                if step > 1 {
+                    for (k, &scale) in w.iter().enumerate() {
+                        let (x0, x1) = inside(s, 2, k);
+                        if x0 < x1 {
+                            let at = x0 * step + k * dilation - s.pad[2];
+                            let from = &row[at..=at + (x1 - x0 - 1) * step];
+                            for (i, to) in to[x0..x1].iter_mut().enumerate() {
+                                *to += from[i * step] * scale;
+                            }
+                        }
+                    }
+                    return;
+                }
+                for o in (0..first).chain(last..to.len()) {
+                    let mut sum = to[o];
+                    for (k, &scale) in w.iter().enumerate() {
+                        let at = (o * step + k * dilation).wrapping_sub(s.pad[2]);
+                        if let Some(&from) = row.get(at) {
+                            sum += from * scale;
+                        }
+                    }
+                    to[o] = sum;
+                }
+            });
         }
     }
-    to.copy_from_slice(&sums);
 }
 
 multiversion! {
@@ -150,30 +156,63 @@ multiversion! {
 }
 
 multiversion! {
-    /// Adds a plane's products to eight sums per tap.
-    fn plane_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], sums: &mut [[T; 8]]) {
-        let step = s.stride[2];
-        rows(s, |tap, out, at, len| {
-            let grad = &gy[out..out + len];
-            let from = &x[at..=at + (len - 1) * step];
-            let lanes = &mut sums[tap];
-            if step == 1 {
-                let (grads, images) = (grad.chunks_exact(8), from.chunks_exact(8));
-                let (rest, rest_image) = (grads.remainder(), images.remainder());
-                for (a, b) in grads.zip(images) {
-                    for i in 0..8 {
-                        lanes[i] += a[i] * b[i];
+    /// Adds a plane's part of the gradient.
+    fn plane_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw: &mut [T]) {
+        let (kw, width, step, dilation) = (s.kernel[2], s.input[2], s.stride[2], s.dilation[2]);
+        let (first, last) = interior(s);
+        let dots = T::kernels().dots;
+        for (line, grad) in gy.chunks_exact(s.output[2]).enumerate() {
+            tap_rows(s, line, |k, row| {
+                let (gw, row) = (&mut gw[k * kw..][..kw], &x[row..][..width]);
+                if step == 1 && first < last {
+                    let from = &row[first - s.pad[2]..];
+                    for k in (0..kw).step_by(4) {
+                        let count = (kw - k).min(4);
+                        // SAFETY: all taps of outputs `first..last` read inside the row; `gw` has
+                        // `count` elements from `k`.
+                        unsafe {
+                            dots[0][count - 1](
+                                last - first,
+                                grad[first..last].as_ptr(),
+                                0,
+                                from[k * dilation..].as_ptr(),
+                                dilation as isize,
+                                gw[k..k + count].as_mut_ptr(),
+                                0,
+                                1,
+                                true,
+                            );
+                        }
                     }
                 }
-                for (i, (&a, &b)) in rest.iter().zip(rest_image).enumerate() {
-                    lanes[i] += a * b;
+                if step > 1 {
+                    for (k, gw) in gw.iter_mut().enumerate() {
+                        let (x0, x1) = inside(s, 2, k);
+                        if x0 < x1 {
+                            let at = x0 * step + k * dilation - s.pad[2];
+                            let from = &row[at..=at + (x1 - x0 - 1) * step];
+                            // Several sums, so that they do not wait for each other.
+                            let mut sums = [T::default(); 8];
+                            for (i, &grad) in grad[x0..x1].iter().enumerate() {
+                                sums[i % 8] += grad * from[i * step];
+                            }
+                            *gw += fold(sums);
+                        }
+                    }
+                    return;
                 }
-            } else {
-                for (i, &a) in grad.iter().enumerate() {
-                    lanes[i % 8] += a * from[i * step];
+                for (k, gw) in gw.iter_mut().enumerate() {
+                    let mut sum = *gw;
+                    for o in (0..first).chain(last..grad.len()) {
+                        let at = (o * step + k * dilation).wrapping_sub(s.pad[2]);
+                        if let Some(&from) = row.get(at) {
+                            sum += grad[o] * from;
+                        }
+                    }
+                    *gw = sum;
                 }
-            }
-        });
+            });
+        }
     }
 }
 
@@ -264,14 +303,11 @@ pub fn backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw: &mut
         for co in range {
             // SAFETY: each kernel is written by one piece.
             let to = unsafe { out.slice(co * kernel, kernel) };
-            let mut sums = vec![[T::default(); 8]; kernel];
+            to.fill(T::default());
             for image in 0..s.batch {
                 let from = &x[(image * s.c_in + co / per) * in_plane..][..in_plane];
                 let grad = &gy[(image * s.c_out + co) * plane..][..plane];
-                plane_backward_weight(s, from, grad, &mut sums);
-            }
-            for (to, &sums) in to.iter_mut().zip(&sums) {
-                *to = fold(sums);
+                plane_backward_weight(s, from, grad, to);
             }
         }
     });
