@@ -57,8 +57,9 @@ def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
 
 
 @_method
-def __array_wrap__(self: Any, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-    # ufuncs over a tensor (np.sin(x)) give a tensor.
+def __array_wrap__(self: Any, array: Any) -> Any:
+    # ufuncs over a tensor (np.sin(x)) give a tensor. NumPy deprecates this signature; PyTorch has it, and so
+    # programs see the same warning.
     array = np.asarray(array)
     return rg.from_numpy(array.copy() if not array.shape else array)
 
@@ -74,13 +75,19 @@ def numpy(self: Any, *, force: bool = False) -> Any:
 
 
 @_method
-def __dir__(self: Any) -> list[str]:
-    return sorted(set(dir(type(self))) | set(getattr(self, "__dict__", {})))
+def __dlpack__(self: Any, *, stream: Any = None, max_version: Any = None, dl_device: Any = None,
+               copy: bool | None = None) -> Any:
+    return _core._to_dlpack(self.clone() if copy else self)
 
 
 @_method
-def __round__(self: Any, ndigits: int | None = None) -> Any:
-    return self.round() if ndigits is None else self.round(decimals=ndigits)
+def __dlpack_device__(self: Any) -> tuple[int, int]:
+    return (1, 0)
+
+
+@_method
+def __dir__(self: Any) -> list[str]:
+    return sorted(set(dir(type(self))) | set(getattr(self, "__dict__", {})))
 
 
 @_method
@@ -116,6 +123,12 @@ def _conversion(name: str, dtype: Any) -> Any:
 
 for _name, _dtype in _DTYPE_METHODS.items():
     _HANDLED[_name] = _conversion(_name, getattr(_core, _dtype))
+
+
+@_method
+def as_subclass(self: Any, cls: Any) -> Any:
+    """The same tensor as an instance of a subclass."""
+    return Tensor._make_subclass(cls, self, self.requires_grad)
 
 
 @_method
@@ -345,7 +358,6 @@ def attach() -> None:
     """Put the methods onto the class."""
     for name, function in _HANDLED.items():
         setattr(Tensor, name, function)
-    Tensor.__str__ = __repr__
     Tensor.grad_fn = property(_grad_fn, doc="The node that made this tensor; None for a leaf.")
     Tensor.output_nr = property(lambda self: _core._output_nr(self), doc="Which result of its node this tensor is.")
     Tensor.retains_grad = property(lambda self: _core._retains_grad(self), doc="Whether a non-leaf keeps its grad.")

@@ -228,7 +228,6 @@ impl Nested {
             self.values.extend((0..t.numel()).map(|i| t.at(i)));
             return Ok(());
         }
-        let leaf = self.shape.len() == depth + 1;
         for i in 0..n {
             let x = o.get_item(i)?;
             let before = self.values.len();
@@ -237,7 +236,6 @@ impl Nested {
                 return Err(PyTypeError::new_err(format!("expected a sequence at dim {depth} (got {})", x.get_type().name()?)));
             }
         }
-        let _ = leaf;
         Ok(())
     }
 }
@@ -354,6 +352,62 @@ fn as_tensor(py: Python<'_>, data: &Bound<'_, PyAny>, dtype: Option<PyRef<'_, Py
         return Ok(wrap(py, place(t, device)?)?.into_any());
     }
     Ok(wrap(py, place(build(data, dtype)?, device)?)?.into_any())
+}
+
+/// A 1-d tensor over the memory of an object with the buffer protocol. `count` -1: all of it; `offset` in bytes.
+#[pyfunction]
+#[pyo3(signature = (buffer, *, dtype, count=-1, offset=0, requires_grad=false))]
+fn frombuffer(
+    py: Python<'_>,
+    buffer: &Bound<'_, PyAny>,
+    dtype: PyRef<'_, PyDtype>,
+    count: i64,
+    offset: i64,
+    requires_grad: bool,
+) -> PyResult<Py<PyTensor>> {
+    let view = py.import("numpy")?.getattr("frombuffer")?.call1((buffer, "u1"))?;
+    let a = array_of(&view)?.ok_or_else(|| PyValueError::new_err("object does not implement Python buffer protocol."))?;
+    let (len, size) = (a.shape[0] as i64, dtype.0.size() as i64);
+    if len == 0 || count == 0 {
+        return Err(PyValueError::new_err(format!("both buffer length ({len}) and count ({count}) must not be 0")));
+    }
+    if offset < 0 || offset >= len {
+        return Err(PyValueError::new_err(format!("offset ({offset} bytes) must be non-negative and no greater than buffer length ({len} bytes) - 1")));
+    }
+    let n = if count < 0 {
+        if (len - offset) % size != 0 {
+            return Err(PyValueError::new_err(format!(
+                "buffer length ({} bytes) after offset ({offset} bytes) must be a multiple of element size ({size})",
+                len - offset
+            )));
+        }
+        (len - offset) / size
+    } else {
+        if count.checked_mul(size).and_then(|b| b.checked_add(offset)).is_none_or(|end| end > len) {
+            return Err(PyValueError::new_err(format!(
+                "requested buffer length ({count} * {size} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({len} bytes)"
+            )));
+        }
+        count
+    };
+    if a.read_only {
+        let text = c"The given buffer is not writable, and PyTorch does not support non-writable tensors. This means you can write to the underlying (supposedly non-writable) buffer using the tensor. You may want to copy the buffer to protect its data or make it writable before converting it to a tensor. This type of warning will be suppressed for the rest of this program.";
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
+    }
+    let ptr = (a.ptr + offset as usize) as *mut u8;
+    let layout = Layout::contiguous(&[n as usize])?;
+    let t = if (ptr as usize).is_multiple_of(dtype.0.size().min(8)) {
+        // SAFETY: checked to lie inside the buffer, which the array keeps alive.
+        let storage = unsafe { Storage::guest(ptr, (n * size) as usize, Box::new(view.unbind())) };
+        Tensor::from_parts(storage, layout, dtype.0)
+    } else {
+        let t = Tensor::empty(&[n as usize], dtype.0, Device::Cpu)?;
+        // SAFETY: as above; an unaligned buffer has to be copied.
+        unsafe { std::ptr::copy_nonoverlapping(ptr, t.ptr(), (n * size) as usize) };
+        t
+    };
+    t.set_requires_grad(requires_grad)?;
+    wrap(py, t)
 }
 
 /// `torch.Tensor(2, 3)`, `torch.Tensor([1, 2])`: sizes or data, in the default dtype.
@@ -477,6 +531,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(from_numpy, m)?,
         wrap_pyfunction!(tensor, m)?,
         wrap_pyfunction!(as_tensor, m)?,
+        wrap_pyfunction!(frombuffer, m)?,
         wrap_pyfunction!(_storage_of, m)?,
         wrap_pyfunction!(_storage_from_buffer, m)?,
         wrap_pyfunction!(_tensor_from_storage, m)?,

@@ -4,6 +4,7 @@
 mod autograd;
 mod call;
 mod convert;
+mod dlpack;
 mod index;
 mod interop;
 mod parse;
@@ -48,6 +49,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     types::register(m)?;
     tensor::register(m)?;
     interop::register(m)?;
+    dlpack::register(m)?;
     autograd::register(m)?;
     index::register(m)?;
     m.add("LinAlgError", m.py().get_type::<LinAlgError>())?;
