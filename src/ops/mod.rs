@@ -6,6 +6,7 @@
 //! `l` linalg, `s` special, `t` fft, `p` property, `_` private helper of the Python package.
 
 pub mod activation;
+pub mod autocast;
 pub mod complex;
 pub mod conv;
 pub mod copy;
@@ -187,6 +188,15 @@ pub struct Op {
 
 impl Op {
     pub fn run(&self, args: &Args) -> Result<Ret> {
+        if autocast::state().0
+            && let Some(cast) = autocast::cast(self.schema.name, args)?
+        {
+            return self.run_as_given(&cast);
+        }
+        self.run_as_given(args)
+    }
+
+    fn run_as_given(&self, args: &Args) -> Result<Ret> {
         match self.call {
             Call::Fn(f) => f(args),
             Call::Elementwise(row) => row.run(&self.schema, args).map(Ret::Tensor),

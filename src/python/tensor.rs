@@ -436,6 +436,9 @@ impl PyTensor {
     fn __matmul__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let Some(b) = tensor_ref(o) else { return Ok(py.NotImplemented().into_bound(py)) };
+        if crate::ops::autocast::state().0 {
+            return slf.as_any().call_method1("matmul", (o,));
+        }
         let a = slf.get().tensor();
         let big = a.numel().max(b.numel()) >= 1 << 12;
         let r = if big { py.detach(|| crate::ops::matmul::matmul(&a, &b))? } else { crate::ops::matmul::matmul(&a, &b)? };

@@ -2,6 +2,7 @@
 
 use crate::device::{self, Device};
 use crate::dtype::{self, Dtype};
+use crate::ops::autocast;
 use crate::ops::random::default_generator;
 use crate::ops::{MemoryFormat, SharedGenerator, registry};
 use crate::random::Generator;
@@ -280,6 +281,19 @@ fn get_num_threads() -> usize {
     crate::cpu::threads::num_threads()
 }
 
+/// Turns autocast on or off for this thread; answers what it was. Devices other than the CPU have none.
+#[pyfunction]
+fn _set_autocast(py: Python<'_>, device: &str, on: bool, dtype: PyRef<'_, PyDtype>) -> (bool, Py<PyDtype>) {
+    let before = if device == "cpu" { autocast::set(on, dtype.0) } else { (false, dtype.0) };
+    (before.0, dtype_object(py, before.1))
+}
+
+#[pyfunction]
+fn _autocast_state(py: Python<'_>, device: &str) -> (bool, Py<PyDtype>) {
+    let now = autocast::state();
+    (device == "cpu" && now.0, dtype_object(py, now.1))
+}
+
 #[pyfunction]
 fn promote_types(py: Python<'_>, a: PyRef<'_, PyDtype>, b: PyRef<'_, PyDtype>) -> Py<PyDtype> {
     dtype_object(py, a.0.promote(b.0))
@@ -315,6 +329,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(set_num_threads, m)?,
         wrap_pyfunction!(get_num_threads, m)?,
         wrap_pyfunction!(promote_types, m)?,
+        wrap_pyfunction!(_set_autocast, m)?,
+        wrap_pyfunction!(_autocast_state, m)?,
     ] {
         m.add_function(f)?;
     }
