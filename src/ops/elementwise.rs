@@ -330,6 +330,7 @@ impl Row {
                 _ => {}
             }
         }
+        some_tensor(self.name(), &operands)?;
         self.call(&operands, &params, a.target.as_ref())
     }
 
@@ -379,6 +380,13 @@ impl Row {
         });
         apply(c, operands, params, common, out, target)
     }
+}
+
+/// Python's own numbers are not for us: one operand has to be a tensor.
+fn some_tensor(name: &str, operands: &[Operand]) -> Result<()> {
+    let any = operands.iter().any(|o| matches!(o, Operand::T(_)));
+    ensure!(any, Type, "{name}() received an invalid combination of arguments - one of them must be a Tensor");
+    Ok(())
 }
 
 fn is_bool(o: &Operand) -> bool {
@@ -717,7 +725,10 @@ pub(super) fn register(r: &mut Registry) {
         let scaled = if a.sc(2).f64() == 1.0 { a.operand(0).unwrap() } else { Operand::T(MUL.call(&[a.operand(0).unwrap(), Operand::S(a.sc(2))], &[], None)?) };
         RSUB.call(&[scaled, a.operand(1).unwrap()], &[], None).map(Ret::from)
     });
-    r.op("fmi", "pow(Operand self, Operand exponent) -> Tensor", "self to the power of exponent.", |a| pow(a.operand(0).unwrap(), a.operand(1).unwrap()).map(Ret::from));
+    r.op("fmi", "pow(Operand self, Operand exponent) -> Tensor", "self to the power of exponent.", |a| {
+        some_tensor("pow", &[a.operand(0).unwrap(), a.operand(1).unwrap()])?;
+        pow(a.operand(0).unwrap(), a.operand(1).unwrap()).map(Ret::from)
+    });
     r.op("fmi", "float_power(Operand self, Operand exponent) -> Tensor", "pow in float64.", |a| {
         let wide = |o: Operand| -> Result<Operand> {
             Ok(match o {
@@ -725,6 +736,7 @@ pub(super) fn register(r: &mut Registry) {
                 s => s,
             })
         };
+        some_tensor("float_power", &[a.operand(0).unwrap(), a.operand(1).unwrap()])?;
         pow(wide(a.operand(0).unwrap())?, wide(a.operand(1).unwrap())?).map(Ret::from)
     });
     r.op("fmi", "bitwise_not(Tensor self) -> Tensor", "Every bit flipped; logical for bool.", |a| {

@@ -21,6 +21,7 @@ pub mod loss;
 pub mod matmul;
 pub mod misc;
 pub mod norm;
+pub mod numeric;
 pub mod pool;
 pub mod random;
 pub mod reduce;
@@ -237,6 +238,7 @@ pub fn registry() -> &'static Registry {
             matmul::register,
             misc::register,
             norm::register,
+            numeric::register,
             pool::register,
             random::register,
             reduce::register,

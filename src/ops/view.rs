@@ -580,12 +580,12 @@ pub(super) fn register(r: &mut Registry) {
     r.op("fm", "unflatten(Tensor self, int dim, int[] sizes) -> Tensor", "One dimension as several.", |a| unflatten(a.t(0), a.int(1), a.ints(2)).map(Ret::from));
     r.op("fm", "ravel(Tensor self) -> Tensor", "All dimensions as one.", |a| reshape_to(a.t(0), &[a.t(0).numel()]).map(Ret::from));
     r.op("fm", "select(Tensor self, int dim, int index) -> Tensor", "One index of a dimension.", |a| select(a.t(0), a.int(1), a.int(2)).map(Ret::from));
-    r.op("fm", "narrow(Tensor self, int dim, int start, int length) -> Tensor", "length indices of a dimension.", |a| {
-        narrow(a.t(0), a.int(1), a.int(2), a.int(3)).map(Ret::from)
-    });
     r.op("fm", "narrow(Tensor self, int dim, Tensor start, int length) -> Tensor", "narrow; start is a 0-d integer tensor.", |a| {
         ensure!(a.t(2).ndim() == 0 && a.t(2).dtype().is_integral() && a.t(2).dtype() != Dtype::Bool, Runtime, "start must be an 0-dim integral Tensor.");
         narrow(a.t(0), a.int(1), a.t(2).item()?.i64(), a.int(3)).map(Ret::from)
+    });
+    r.op("fm", "narrow(Tensor self, int dim, int start, int length) -> Tensor", "length indices of a dimension.", |a| {
+        narrow(a.t(0), a.int(1), a.int(2), a.int(3)).map(Ret::from)
     });
     r.op("fm", "split(Tensor self, int split_size_or_sections, int dim=0) -> Tensor[]", "Parts of a size along a dimension.", |a| {
         split(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple)

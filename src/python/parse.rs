@@ -330,7 +330,15 @@ fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
             Err(e) => return Err(e),
         },
         Ty::Generator => o.cast::<PyGenerator>().ok().map(|g| Value::Generator(g.get().0.clone())),
-        Ty::MemoryFormat => o.cast::<PyMemoryFormat>().ok().map(|f| Value::MemoryFormat(FORMATS[f.get().0 as usize].0)),
+        Ty::MemoryFormat => match o.cast::<PyMemoryFormat>() {
+            Ok(f) => Some(Value::MemoryFormat(FORMATS[f.get().0 as usize].0)),
+            // Another library's constant of the same name (PyTorch's own, where both are loaded).
+            Err(_) if type_name(o) == "memory_format" => {
+                let text = o.str()?.to_string();
+                FORMATS.iter().find(|(_, n)| text.ends_with(n)).map(|(f, _)| Value::MemoryFormat(*f))
+            }
+            Err(_) => None,
+        },
         Ty::Any => Some(Value::None),
     })
 }
