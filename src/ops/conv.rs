@@ -1,5 +1,0 @@
-//! Convolutions and their transposes.
-
-use super::Registry;
-
-pub(super) fn register(_r: &mut Registry) {}
