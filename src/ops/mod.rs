@@ -121,6 +121,8 @@ pub enum Ret {
     /// A tuple some of whose entries are None.
     Options(Vec<Option<Tensor>>),
     List(Vec<Tensor>),
+    /// A tensor and a tuple of tensors.
+    Nested(Tensor, Vec<Tensor>),
     Scalar(Scalar),
     Ints(Vec<i64>),
     /// The first argument becomes this tensor (a metadata change in place: `t_`, `resize_`).

@@ -82,6 +82,17 @@ fn tensor_object<'py>(py: Python<'py>, t: Tensor, args: &Args, objects: &[*mut f
     Ok(wrap(py, t)?.into_bound(py).into_any())
 }
 
+/// A tuple as the class of named results, where the schema names them.
+fn named<'py>(py: Python<'py>, schema: &Schema, tuple: Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    match CLASSES.get(py) {
+        Some(c) if !schema.returns.is_empty() => match c.return_types.bind(py).getattr(schema.name) {
+            Ok(cls) => cls.call1((tuple,)),
+            Err(_) => Ok(tuple.into_any()),
+        },
+        _ => Ok(tuple.into_any()),
+    }
+}
+
 /// The result of an op as a Python object. `objects` are the argument objects in schema order.
 pub fn result_object<'py>(py: Python<'py>, r: Ret, schema: &Schema, args: &Args, objects: &[*mut ffi::PyObject]) -> PyResult<Bound<'py, PyAny>> {
     Ok(match r {
@@ -89,14 +100,12 @@ pub fn result_object<'py>(py: Python<'py>, r: Ret, schema: &Schema, args: &Args,
         Ret::Tensor(t) => tensor_object(py, t, args, objects)?,
         Ret::Tuple(ts) => {
             let items: Vec<_> = ts.into_iter().map(|t| wrap(py, t)).collect::<PyResult<_>>()?;
-            let tuple = PyTuple::new(py, items)?;
-            match CLASSES.get(py) {
-                Some(c) if !schema.returns.is_empty() => match c.return_types.bind(py).getattr(schema.name) {
-                    Ok(cls) => cls.call1((tuple,))?,
-                    Err(_) => tuple.into_any(),
-                },
-                _ => tuple.into_any(),
-            }
+            named(py, schema, PyTuple::new(py, items)?)?
+        }
+        Ret::Nested(t, ts) => {
+            let items: Vec<_> = ts.into_iter().map(|t| wrap(py, t)).collect::<PyResult<_>>()?;
+            let items = [wrap(py, t)?.into_bound(py).into_any(), PyTuple::new(py, items)?.into_any()];
+            named(py, schema, PyTuple::new(py, items)?)?
         }
         Ret::Options(ts) => {
             let items: Vec<_> = ts.into_iter().map(|t| t.map(|t| wrap(py, t)).transpose()).collect::<PyResult<_>>()?;

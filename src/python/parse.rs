@@ -303,6 +303,10 @@ fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
                     return Ok(Some(Value::Ints(SmallVec::from_elem(out[0], n))));
                 }
                 Some(Value::Ints(out))
+            // SAFETY: a live object.
+            } else if unsafe { ffi::PyBool_Check(o.as_ptr()) } != 0 {
+                // `x.var(False)` means another overload.
+                None
             } else if let Some(n) = n {
                 int_from(o)?.map(|v| Value::Ints(SmallVec::from_elem(v, n)))
             } else {

@@ -1,0 +1,360 @@
+//! Largest and smallest: max, min, amax, amin, aminmax, argmax, argmin.
+
+use super::tools::*;
+use super::{reduced_dims, reduced_shape, sum};
+use crate::autograd::{no_grad, record, record_many, save, save_output};
+use crate::dtype::Dtype;
+use crate::ensure;
+use crate::error::Result;
+use crate::expr::builder::{E, c, wh};
+use crate::layout::wrap_dim;
+use crate::ops::elementwise as ew;
+use crate::ops::{Args, Registry, Ret, copy, view};
+use crate::tensor::Tensor;
+use smallvec::{SmallVec, smallvec};
+
+/// Whether `v` takes the place of `best`: NaN before all, the first of equals stays.
+#[inline(always)]
+fn beats<T: Real>(v: T, best: T, max: bool) -> bool {
+    !best.nan() && (v.nan() || if max { v > best } else { v < best })
+}
+
+/// The extreme of every row of a block (dtype f32, f64 or i64) into `out`.
+pub fn fold_extreme(b: &Block, out: &Tensor, max: bool) {
+    kernel!(b.data.dtype(), T => {
+        let (x, out) = (b.data.data::<T>(), out.data_mut::<T>());
+        if max {
+            let f = |a: T, v: T| if beats(v, a, true) { v } else { a };
+            fold_block(x, b, out, <T as Real>::LOWEST, f, f);
+        } else {
+            let f = |a: T, v: T| if beats(v, a, false) { v } else { a };
+            fold_block(x, b, out, <T as Real>::HIGHEST, f, f);
+        }
+    });
+}
+
+/// Where the extreme of every row of a block is: the first place, or the first NaN.
+fn arg_extreme(b: &Block, max: bool) -> Result<Tensor> {
+    let out = Tensor::zeros(&[b.count()], Dtype::I64, b.data.device())?;
+    let best = Tensor::empty(&[b.count()], b.data.dtype(), b.data.device())?;
+    fold_extreme(b, &best, max);
+    let at = out.data_mut::<i64>();
+    kernel!(b.data.dtype(), T => {
+        let (x, best) = (b.data.data::<T>(), best.data::<T>());
+        for o in 0..b.outer {
+            let x = &x[o * b.len * b.inner..(o + 1) * b.len * b.inner];
+            let (best, at) = (&best[o * b.inner..(o + 1) * b.inner], &mut at[o * b.inner..(o + 1) * b.inner]);
+            if b.inner == 1 {
+                let top = best[0];
+                at[0] = x.iter().position(|&v| if top.nan() { v.nan() } else { v == top }).unwrap_or(0) as i64;
+                continue;
+            }
+            // Backwards, so that the first place is written last.
+            for i in (0..b.len).rev() {
+                for ((p, &top), &v) in at.iter_mut().zip(best).zip(&x[i * b.inner..]) {
+                    if v == top || (top.nan() && v.nan()) {
+                        *p = i as i64;
+                    }
+                }
+            }
+        }
+    });
+    Ok(out)
+}
+
+fn check_real(x: &Tensor, name: &str) -> Result<()> {
+    ensure!(
+        !x.dtype().is_complex(),
+        NotImplemented,
+        "\"{name}\" not implemented for '{}'",
+        x.dtype().scalar_name()
+    );
+    x.check_data(name)
+}
+
+/// `g` shared equally among the elements that equal the result.
+pub fn share_evenly(x: &Tensor, out: &Tensor, g: &Tensor, dims: Option<&[i64]>) -> Result<Tensor> {
+    fn hit(x: &[E]) -> E {
+        E::or(x[0].eq(x[1]), E::and(x[0].is_nan(), x[1].is_nan()))
+    }
+    let ones = formula!(2, "EqBackward0", |x| wh(hit(x), c(1.0), c(0.0)));
+    let count = no_grad(|| {
+        sum(
+            &eval_formula(ones, &[&x.detach(), &out.detach()], &[])?,
+            dims,
+            true,
+            None,
+        )
+    })?;
+    let count = if dims.is_none() {
+        view::reshape_to(&count, out.shape())?
+    } else {
+        count
+    };
+    let f = formula!(4, "AmaxBackward0", |x| wh(hit(x), x[2] / x[3], c(0.0)));
+    eval_formula(f, &[x, out, g, &count], &[])
+}
+
+/// The extreme over `dims` with its gradient, shared evenly among equals.
+fn extreme(
+    name: &'static str,
+    x: &Tensor,
+    dims: Option<&[i64]>,
+    keepdim: bool,
+    max: bool,
+) -> Result<Tensor> {
+    let gone = reduced_dims(x.ndim(), dims)?;
+    let with_ones = reduced_shape(x.shape(), &gone, true);
+    let b = block(&wide(x)?, &gone)?;
+    let kept = Tensor::empty(&with_ones, b.data.dtype(), x.device())?;
+    fold_extreme(&b, &kept, max);
+    let out = reshaped(
+        &copy::to_dtype(&kept, x.dtype())?,
+        &reduced_shape(x.shape(), &gone, keepdim),
+    )?;
+    let (saved, result) = (save(x), save_output(&out, 0));
+    let dims: Option<SmallVec<[i64; 6]>> = dims.map(|d| d.into());
+    Ok(record(name, &[x], out, move |ctx, g| {
+        let x = saved.get(ctx)?;
+        let (out, g) = (
+            view::reshape_to(&result.get(ctx)?, &with_ones)?,
+            view::reshape_to(g, &with_ones)?,
+        );
+        Ok(smallvec![Some(share_evenly(
+            &x,
+            &out,
+            &g,
+            Some(dims.as_deref().unwrap_or(&[]))
+        )?)])
+    }))
+}
+
+/// `max()` and `min()` of everything.
+pub fn full(x: &Tensor, max: bool) -> Result<Tensor> {
+    let name = if max { "max" } else { "min" };
+    check_real(x, if max { "max_all" } else { "min_all" })?;
+    ensure!(
+        x.numel() > 0,
+        Runtime,
+        "{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+    );
+    extreme(
+        if max { "MaxBackward1" } else { "MinBackward1" },
+        x,
+        None,
+        false,
+        max,
+    )
+}
+
+/// `amax` and `amin`.
+pub fn over(x: &Tensor, dims: &[i64], keepdim: bool, max: bool) -> Result<Tensor> {
+    let name = if max { "amax" } else { "amin" };
+    check_real(x, name)?;
+    if x.numel() == 0 {
+        ensure!(
+            !dims.is_empty(),
+            Runtime,
+            "{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+        );
+        for &d in dims {
+            nonempty_dim(x, d, name)?;
+        }
+    }
+    extreme(
+        if max {
+            "AmaxBackward0"
+        } else {
+            "AminBackward0"
+        },
+        x,
+        Some(dims),
+        keepdim,
+        max,
+    )
+}
+
+/// `max(dim)` and `min(dim)`: values and where they are.
+pub fn along_dim(x: &Tensor, dim: i64, keepdim: bool, max: bool) -> Result<(Tensor, Tensor)> {
+    let name = if max { "max" } else { "min" };
+    check_real(x, name)?;
+    let d = nonempty_dim(x, dim, name)?;
+    let index = arg_extreme(&along(&wide(x)?, d)?, max)?;
+    let index = reshaped(&index, &with_size(x.shape(), d, 1))?;
+    pick(
+        if max { "MaxBackward0" } else { "MinBackward0" },
+        x,
+        &index,
+        d,
+        keepdim,
+    )
+}
+
+/// `argmax` and `argmin`.
+fn arg(x: &Tensor, dim: Option<i64>, keepdim: bool, max: bool) -> Result<Tensor> {
+    let name = if max { "argmax" } else { "argmin" };
+    ensure!(
+        !x.dtype().is_complex(),
+        Runtime,
+        "{name}(): does not support complex input"
+    );
+    ensure!(
+        x.dtype() != Dtype::Bool,
+        Runtime,
+        "{name}(): does not support bool input"
+    );
+    x.check_data(name)?;
+    match dim {
+        None => {
+            ensure!(
+                x.numel() > 0,
+                Index,
+                "{name}(): Expected reduction dim to be specified for input.numel() == 0."
+            );
+            let b = block(&wide(x)?, &SmallVec::<[bool; 8]>::from_elem(true, x.ndim()))?;
+            let shape: Vec<usize> = if keepdim { vec![1; x.ndim()] } else { vec![] };
+            reshaped(&arg_extreme(&b, max)?, &shape)
+        }
+        Some(dim) => {
+            let d = nonempty_dim(x, dim, name)?;
+            let index = arg_extreme(&along(&wide(x)?, d)?, max)?;
+            let shape = if keepdim {
+                with_size(x.shape(), d, 1)
+            } else {
+                without(x.shape(), d)
+            };
+            reshaped(&index, &shape)
+        }
+    }
+}
+
+/// Smallest and largest at once.
+pub fn aminmax(x: &Tensor, dim: Option<i64>, keepdim: bool) -> Result<(Tensor, Tensor)> {
+    check_real(x, "aminmax")?;
+    let gone = match dim {
+        None => {
+            ensure!(
+                x.numel() > 0,
+                Runtime,
+                "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+            );
+            reduced_dims(x.ndim(), None)?
+        }
+        Some(d) => {
+            let w = wrap_dim(d, x.ndim())?;
+            ensure!(
+                x.size(w) > 0,
+                Index,
+                "aminmax: Expected reduction dim {w} to have non-zero size."
+            );
+            reduced_dims(x.ndim(), Some(&[d]))?
+        }
+    };
+    let with_ones = reduced_shape(x.shape(), &gone, true);
+    let shape = reduced_shape(x.shape(), &gone, keepdim);
+    let b = block(&wide(x)?, &gone)?;
+    let make = |max| -> Result<Tensor> {
+        let kept = Tensor::empty(&with_ones, b.data.dtype(), x.device())?;
+        fold_extreme(&b, &kept, max);
+        reshaped(&copy::to_dtype(&kept, x.dtype())?, &shape)
+    };
+    let (low, high) = (make(false)?, make(true)?);
+    let (saved, results) = (save(x), [save_output(&low, 0), save_output(&high, 1)]);
+    let dims: SmallVec<[i64; 1]> = dim.into_iter().collect();
+    record_many("AminmaxBackward0", &[x], &[&low, &high], move |ctx, gs| {
+        let x = saved.get(ctx)?;
+        let mut total: Option<Tensor> = None;
+        for (g, r) in gs.iter().zip(&results) {
+            let Some(g) = g else { continue };
+            let (out, g) = (
+                view::reshape_to(&r.get(ctx)?, &with_ones)?,
+                view::reshape_to(g, &with_ones)?,
+            );
+            let part = share_evenly(&x, &out, &g, Some(&dims))?;
+            total = Some(match total {
+                Some(t) => ew::add(&t, &part)?,
+                None => part,
+            });
+        }
+        Ok(smallvec![total])
+    });
+    Ok((low, high))
+}
+
+fn binary(a: &Args, max: bool) -> Result<Ret> {
+    let row = if max { &ew::MAXIMUM } else { &ew::MINIMUM };
+    call2(row, a.t(0), a.t(1)).map(Ret::from)
+}
+
+fn dims_of(a: &Args) -> &[i64] {
+    a.ints(1)
+}
+
+pub fn register(r: &mut Registry) {
+    r.op(
+        "fm",
+        "max(Tensor self) -> Tensor",
+        "The largest element.",
+        |a| full(a.t(0), true).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "max(Tensor self, Tensor other) -> Tensor",
+        "The larger of each pair.",
+        |a| binary(a, true),
+    );
+    r.op(
+        "fm",
+        "max(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
+        "The largest along a dimension.",
+        |a| along_dim(a.t(0), a.int(1), a.b(2), true).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "min(Tensor self) -> Tensor",
+        "The smallest element.",
+        |a| full(a.t(0), false).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "min(Tensor self, Tensor other) -> Tensor",
+        "The smaller of each pair.",
+        |a| binary(a, false),
+    );
+    r.op(
+        "fm",
+        "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
+        "The smallest along a dimension.",
+        |a| along_dim(a.t(0), a.int(1), a.b(2), false).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
+        "The largest over dimensions.",
+        |a| over(a.t(0), dims_of(a), a.b(2), true).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
+        "The smallest over dimensions.",
+        |a| over(a.t(0), dims_of(a), a.b(2), false).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)",
+        "The smallest and the largest.",
+        |a| aminmax(a.t(0), a.oint(1), a.b(2)).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
+        "Where the largest is.",
+        |a| arg(a.t(0), a.oint(1), a.b(2), true).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
+        "Where the smallest is.",
+        |a| arg(a.t(0), a.oint(1), a.b(2), false).map(Ret::from),
+    );
+}
