@@ -8,7 +8,7 @@ use super::interop::build;
 use super::parse::type_name;
 use super::tensor::{PyTensor, tensor_ref, wrap};
 use crate::autograd::needs_grad;
-use crate::dtype::{Dtype, Scalar};
+use crate::dtype::Dtype;
 use crate::error::Result as CoreResult;
 use crate::layout::{Dims, Layout, Strides};
 use crate::ops::{copy, index as ops, inplace, view};
@@ -365,49 +365,13 @@ pub fn getitem<'py>(slf: &Bound<'py, PyTensor>, index: &Bound<'py, PyAny>) -> Py
     Ok(wrap(py, out)?.into_bound(py).into_any())
 }
 
-/// Whether a number can be stored in a dtype without overflow.
-fn fits(s: Scalar, d: Dtype) -> bool {
-    let whole = |lo: f64, hi: f64| match s {
-        Scalar::Int(i) => (i as f64) >= lo && (i as f64) <= hi,
-        Scalar::Float(f) => f > lo - 1.0 && f < hi + 1.0,
-        _ => true,
-    };
-    let real = |max: f64| match s {
-        Scalar::Float(f) => !f.is_finite() || f.abs() <= max,
-        Scalar::Int(i) => (i as f64).abs() <= max,
-        _ => true,
-    };
-    if matches!(s, Scalar::Complex(_, im) if im != 0.0) && !d.is_complex() {
-        return false;
-    }
-    match d {
-        Dtype::U8 => whole(-255.0, 255.0),
-        Dtype::I8 => whole(-128.0, 127.0),
-        Dtype::I16 => whole(-32768.0, 32767.0),
-        Dtype::I32 => whole(-2147483648.0, 2147483647.0),
-        Dtype::I64 => !matches!(s, Scalar::Float(f) if !(-9.3e18..9.3e18).contains(&f)),
-        Dtype::F32 => real(f32::MAX as f64),
-        _ => true,
-    }
-}
-
 /// The value of an assignment as a tensor, converted where it was a number.
 fn value_tensor(x: &Tensor, value: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     if let Some(t) = tensor_ref(value) {
         return Ok(t);
     }
     if let Some(s) = scalar_from(value)? {
-        if !fits(s, x.dtype()) {
-            let name = match x.dtype() {
-                Dtype::U8 => "uint8_t",
-                Dtype::I8 => "int8_t",
-                Dtype::I16 => "int16_t",
-                Dtype::I64 => "int64_t",
-                d => d.cpp_name(),
-            };
-            return Err(PyRuntimeError::new_err(format!("value cannot be converted to type {name} without overflow")));
-        }
-        return Ok(Tensor::full(&[], s, x.dtype(), x.device())?);
+        return Ok(ops::fill_value(s, x.dtype())?);
     }
     if value.cast::<PyList>().is_err() && value.cast::<PyTuple>().is_err() && value.hasattr("__array_interface__")? {
         return Ok(copy::to_dtype(&build(value, None)?, x.dtype())?);
