@@ -69,6 +69,11 @@ fn matrix_transpose(x: &Tensor, name: &str) -> Result<Tensor> {
 }
 
 fn reversed(x: &Tensor) -> Result<Tensor> {
+    if x.ndim() != 2 && x.ndim() != 0 {
+        crate::ops::warn(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
+        );
+    }
     let order: Vec<i64> = (0..x.ndim() as i64).rev().collect();
     view::permute(x, &order)
 }
@@ -213,18 +218,18 @@ pub(super) fn register(r: &mut Registry) {
         conj(&matrix_transpose(a.t(0), "adjoint()")?).map(Into::into)
     });
     r.op("f", "atleast_1d(Tensor self) -> Tensor", "At least one dimension.", |a| at_least(a.t(0), 1).map(Into::into));
-    r.op("f", "atleast_1d(Tensor... tensors) -> Tensor[]", "At least one dimension each.", |a| {
+    r.op("f", "atleast_1d(Tensor[] tensors) -> Tensor[]", "At least one dimension each.", |a| {
         a.ts(0).iter().map(|t| at_least(t, 1)).collect::<Result<Vec<_>>>().map(Ret::Tuple)
     });
     r.op("f", "atleast_2d(Tensor self) -> Tensor", "At least two dimensions.", |a| at_least(a.t(0), 2).map(Into::into));
-    r.op("f", "atleast_2d(Tensor... tensors) -> Tensor[]", "At least two dimensions each.", |a| {
+    r.op("f", "atleast_2d(Tensor[] tensors) -> Tensor[]", "At least two dimensions each.", |a| {
         a.ts(0).iter().map(|t| at_least(t, 2)).collect::<Result<Vec<_>>>().map(Ret::Tuple)
     });
     r.op("f", "atleast_3d(Tensor self) -> Tensor", "At least three dimensions.", |a| at_least(a.t(0), 3).map(Into::into));
-    r.op("f", "atleast_3d(Tensor... tensors) -> Tensor[]", "At least three dimensions each.", |a| {
+    r.op("f", "atleast_3d(Tensor[] tensors) -> Tensor[]", "At least three dimensions each.", |a| {
         a.ts(0).iter().map(|t| at_least(t, 3)).collect::<Result<Vec<_>>>().map(Ret::Tuple)
     });
-    r.op("f", "broadcast_tensors(Tensor... tensors) -> Tensor[]", "Tensors stretched to one shape.", |a| broadcast_tensors(&a.ts(0)).map(Ret::Tuple));
+    r.op("f", "broadcast_tensors(Tensor[] tensors) -> Tensor[]", "Tensors stretched to one shape.", |a| broadcast_tensors(&a.ts(0)).map(Ret::Tuple));
     r.op("n", "one_hot(Tensor self, int num_classes=-1) -> Tensor", "Zeros with a one at each class.", |a| one_hot(a.t(0), a.int(1)).map(Into::into));
     r.op("f", "unravel_index(Tensor indices, int[1] shape) -> Tensor[]", "Row-major positions as one index a dimension.", |a| {
         unravel_index(a.t(0), a.ints(1)).map(Ret::Tuple)
