@@ -188,6 +188,7 @@ pub fn to_dtype(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
 
 /// `dst.copy_(src)`: broadcast, converted, differentiable on both sides.
 pub fn copy_(dst: &Tensor, src: &Tensor) -> Result<()> {
+    inplace::check_overlap(dst, src)?;
     let value = to_dtype(src, dst.dtype())?;
     let value = if value.shape() == dst.shape() { value } else { super::view::expand(&value, dst.shape())? };
     inplace::assign_named(dst, value, "CopyBackwards")

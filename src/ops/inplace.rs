@@ -46,6 +46,25 @@ pub fn check_writable(target: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// Refuses an operand that shares some of the target's memory under another layout: elements would be
+/// overwritten before they are read. (As PyTorch, only where both are dense, so that the answer is cheap.)
+pub fn check_overlap(target: &Tensor, operand: &Tensor) -> Result<()> {
+    if !operand.same_storage(target) || operand.layout() == target.layout() || operand.numel() == 0 || target.numel() == 0 {
+        return Ok(());
+    }
+    if !(operand.layout().is_dense() && target.layout().is_dense()) {
+        return Ok(());
+    }
+    let ends = |t: &Tensor| (t.layout().offset, t.layout().offset + t.numel());
+    let ((s1, e1), (s2, e2)) = (ends(target), ends(operand));
+    ensure!(
+        !(s1 < e2 && s2 < e1) || (s1, e1) == (s2, e2) && target.strides() == operand.strides(),
+        Runtime,
+        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. Please clone() the tensor before performing the operation."
+    );
+    Ok(())
+}
+
 /// Writes the result of an op over `target`.
 pub fn assign(target: &Tensor, value: Tensor) -> Result<()> {
     assign_named(target, value, "ZeroBackward0")

@@ -209,6 +209,11 @@ fn run_inplace<'py>(py: Python<'py>, op: &'static Op, mut args: Args, slf: *mut 
         return Err(PyTypeError::new_err(format!("{}_() needs a tensor", op.schema.name)));
     };
     inplace::check_writable(&x)?;
+    for v in &args.values[1..] {
+        if let Value::Tensor(t) = v {
+            inplace::check_overlap(&x, t)?;
+        }
+    }
     let tracked = {
         let tensors: Vec<&Tensor> = args.values.iter().filter_map(|v| if let Value::Tensor(t) = v { Some(t) } else { None }).collect();
         needs_grad(&tensors)
@@ -243,14 +248,8 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
     for t in &targets {
         let o = t.get().tensor();
         for v in &args.values {
-            if let Value::Tensor(a) = v
-                && a.same_storage(&o)
-                && a.layout() != o.layout()
-                && ranges_meet(a, &o)
-            {
-                return Err(PyRuntimeError::new_err(
-                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. Please clone() the tensor before performing the operation.",
-                ));
+            if let Value::Tensor(a) = v {
+                inplace::check_overlap(&o, a)?;
             }
         }
     }
@@ -288,12 +287,6 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
         inplace::assign(&o, r)?;
     }
     Ok(out.clone())
-}
-
-fn ranges_meet(a: &Tensor, b: &Tensor) -> bool {
-    let range = |t: &Tensor| (t.layout().offset, t.layout().required().unwrap_or(usize::MAX));
-    let ((s1, e1), (s2, e2)) = (range(a), range(b));
-    s1 < e2 && s2 < e1
 }
 
 /// Makes the callables and puts them where they belong.
