@@ -1,7 +1,7 @@
 //! One Python callable for every name of the registry, called by CPython's fast protocol.
 
 use super::convert::result_object;
-use super::parse::{Given, Refusal, describe, parse};
+use super::parse::{Given, Objects, Refusal, describe, parse};
 use super::tensor::{PyTensor, tensor_ref};
 use crate::autograd::{is_grad_enabled, needs_grad};
 use crate::ops::{Args, Op, Ret, Value, inplace, registry};
@@ -136,10 +136,12 @@ fn invoke<'py>(b: &Binding, mut given: Given<'_, 'py>) -> PyResult<Bound<'py, Py
         let o = unsafe { Bound::from_borrowed_ptr(py, o) };
         out = (!o.is_none()).then_some(o);
     }
-    let mut first: Option<String> = None;
+    let mut first = None;
+    let mut args = Args { values: smallvec::SmallVec::new(), target: None };
+    let mut objects = Objects::new();
     for op in &b.ops {
-        match parse(&op.schema, &given) {
-            Ok((args, objects)) => {
+        match parse(&op.schema, &given, &mut args, &mut objects) {
+            Ok(()) => {
                 if let Some(out) = out {
                     return with_out(py, op, args, &out);
                 }
@@ -150,13 +152,13 @@ fn invoke<'py>(b: &Binding, mut given: Given<'_, 'py>) -> PyResult<Bound<'py, Py
                 return result_object(py, r, &op.schema, &args, &objects);
             }
             Err(Refusal::Raised(e)) => return Err(e),
-            Err(Refusal::Mismatch(m)) => {
-                first.get_or_insert(m);
+            Err(Refusal::Mismatch(why)) => {
+                first.get_or_insert(why);
             }
         }
     }
     let text = if b.ops.len() == 1 {
-        first.unwrap_or_default()
+        first.map(|why| why.text(&b.ops[0].schema, &given)).unwrap_or_default()
     } else {
         let list: Vec<String> = b.ops.iter().map(|op| format!(" * {}", op.schema.text)).collect();
         format!(

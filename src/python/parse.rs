@@ -21,117 +21,60 @@ pub struct Given<'a, 'py> {
     pub keywords: SmallVec<[(&'a str, *mut ffi::PyObject); 4]>,
 }
 
-/// Why an overload does not take a call: `Mismatch` lets the next one try.
-pub enum Refusal {
-    Mismatch(String),
+/// Why an overload does not take a call.
+pub enum Refusal<'a> {
+    /// The next overload may try.
+    Mismatch(Why<'a>),
     Raised(PyErr),
 }
-impl From<PyErr> for Refusal {
-    fn from(e: PyErr) -> Refusal {
+impl From<PyErr> for Refusal<'_> {
+    fn from(e: PyErr) -> Self {
         Refusal::Raised(e)
     }
 }
 
-/// NumPy's names for the same parameters.
-fn same_name(param: &str, given: &str) -> bool {
-    param == given
-        || matches!(
-            (param, given),
-            ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims") | ("self", "x" | "x1") | ("other", "x2") | ("dims", "axes" | "dim") | ("repeats", "reps")
-        )
+/// What did not fit; made into text only if no overload fits.
+pub enum Why<'a> {
+    Missing(usize),
+    Type(usize, *mut ffi::PyObject),
+    TooMany,
+    Unexpected(&'a str),
+    Twice(&'a str),
 }
 
-/// Fits a call to a schema. Answers the values and, beside them, the argument objects (null: not given).
-pub fn parse<'py>(schema: &Schema, given: &Given<'_, 'py>) -> Result<(Args, Objects), Refusal> {
-    let py = given.py;
-    let params = &schema.params;
-    let mut values: SmallVec<[Value; 6]> = SmallVec::with_capacity(params.len());
-    let mut objects: Objects = SmallVec::with_capacity(params.len());
-    let positional = params.iter().take_while(|p| !p.keyword_only).count();
-    let mut at = 0;
-    let mut used = 0;
-    for (i, p) in params.iter().enumerate() {
-        let mut obj: *mut ffi::PyObject = std::ptr::null_mut();
-        if !p.keyword_only && at < given.positional.len() {
-            // x.view(2, 3): integers in a row stand for the list, where it is the only parameter left.
-            let first_int = p.ty == Ty::Ints(None) && i + 1 == positional && is_int(py, given.positional[at]);
-            if first_int && (given.positional.len() - at > 1 || i > 0 || !p.optional) {
-                let mut list = Ints::new();
-                for &o in &given.positional[at..] {
-                    // SAFETY: borrowed arguments of the call.
-                    list.push(int_from(&unsafe { Bound::from_borrowed_ptr(py, o) })?.ok_or_else(|| mismatch(schema, p, i, py, o))?);
-                }
-                at = given.positional.len();
-                values.push(Value::Ints(list));
-                objects.push(std::ptr::null_mut());
-                continue;
+impl Why<'_> {
+    /// The message, as PyTorch words it.
+    pub fn text(&self, schema: &Schema, given: &Given<'_, '_>) -> String {
+        let name_of = |p: &Param| if p.name == "self" { "input" } else { p.name };
+        match self {
+            Why::Missing(i) => {
+                format!("{}() missing 1 required positional arguments: \"{}\"", schema.name, name_of(&schema.params[*i]))
             }
-            // einsum("ij,jk", a, b): tensors in a row stand for the list, where it is the last parameter.
-            // SAFETY: borrowed arguments of the call.
-            let tensor = |o: *mut ffi::PyObject| tensor_ref(&unsafe { Bound::from_borrowed_ptr(py, o) });
-            if matches!(p.ty, Ty::Tensors(_)) && i + 1 == positional && tensor(given.positional[at]).is_some() {
-                let mut list = Vec::new();
-                for &o in &given.positional[at..] {
-                    list.push(Some(tensor(o).ok_or_else(|| mismatch(schema, p, i, py, o))?));
-                }
-                at = given.positional.len();
-                values.push(Value::Tensors(list));
-                objects.push(std::ptr::null_mut());
-                continue;
+            Why::Type(i, obj) => {
+                let p = &schema.params[*i];
+                // SAFETY: a borrowed argument of the call, which still runs.
+                let o = unsafe { Bound::from_borrowed_ptr(given.py, *obj) };
+                let position = if p.keyword_only { String::new() } else { format!(" (position {})", i + 1) };
+                format!("{}(): argument '{}'{position} must be {}, not {}", schema.name, name_of(p), wanted(p.ty), type_name(&o))
             }
-            obj = given.positional[at];
-            at += 1;
-        } else if let Some((_, o)) = given.keywords.iter().find(|(k, _)| same_name(p.name, k)) {
-            obj = *o;
-            used += 1;
-        }
-        objects.push(obj);
-        if obj.is_null() {
-            if p.default.is_none() && !(p.optional && p.keyword_only) {
-                return Err(Refusal::Mismatch(format!(
-                    "{}() missing 1 required positional arguments: \"{}\"",
+            Why::TooMany => {
+                let takes = schema.params.iter().take_while(|p| !p.keyword_only).count();
+                let n = given.positional.len();
+                format!(
+                    "{}() takes {takes} positional argument{} but {n} {} given",
                     schema.name,
-                    if p.name == "self" { "input" } else { p.name }
-                )));
+                    if takes == 1 { "" } else { "s" },
+                    if n == 1 { "was" } else { "were" }
+                )
             }
-            values.push(default_value(p));
-            continue;
-        }
-        // SAFETY: a borrowed argument of the call.
-        let o = unsafe { Bound::from_borrowed_ptr(py, obj) };
-        match convert(p, &o)? {
-            Some(v) => values.push(v),
-            None => return Err(mismatch(schema, p, i, py, obj)),
+            Why::Unexpected(k) => format!("{}() got an unexpected keyword argument '{k}'", schema.name),
+            Why::Twice(k) => format!("{}() got multiple values for argument '{k}'", schema.name),
         }
     }
-    if at < given.positional.len() {
-        return Err(Refusal::Mismatch(format!(
-            "{}() takes {} positional argument{} but {} {} given",
-            schema.name,
-            positional,
-            if positional == 1 { "" } else { "s" },
-            given.positional.len(),
-            if given.positional.len() == 1 { "was" } else { "were" }
-        )));
-    }
-    if used < given.keywords.len() {
-        for (k, _) in &given.keywords {
-            match params.iter().position(|p| same_name(p.name, k)) {
-                None => return Err(Refusal::Mismatch(format!("{}() got an unexpected keyword argument '{k}'", schema.name))),
-                Some(i) if i < given.positional.len() && !params[i].keyword_only => {
-                    return Err(Refusal::Mismatch(format!("{}() got multiple values for argument '{k}'", schema.name)));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok((Args { values, target: None }, objects))
 }
 
-fn mismatch(schema: &Schema, p: &Param, i: usize, py: Python<'_>, obj: *mut ffi::PyObject) -> Refusal {
-    // SAFETY: a borrowed argument of the call.
-    let o = unsafe { Bound::from_borrowed_ptr(py, obj) };
-    let what = match p.ty {
+fn wanted(ty: Ty) -> &'static str {
+    match ty {
         Ty::Tensor | Ty::Operand => "Tensor",
         Ty::Tensors(_) => "tuple of Tensors",
         Ty::Scalar => "Number",
@@ -146,10 +89,83 @@ fn mismatch(schema: &Schema, p: &Param, i: usize, py: Python<'_>, obj: *mut ffi:
         Ty::Generator => "torch.Generator",
         Ty::MemoryFormat => "torch.memory_format",
         Ty::Any => "object",
-    };
-    let name = if p.name == "self" { "input" } else { p.name };
-    let position = if p.keyword_only { String::new() } else { format!(" (position {})", i + 1) };
-    Refusal::Mismatch(format!("{}(): argument '{name}'{position} must be {what}, not {}", schema.name, type_name(&o)))
+    }
+}
+
+/// NumPy's names for the same parameters.
+fn same_name(param: &str, given: &str) -> bool {
+    param == given
+        || matches!(
+            (param, given),
+            ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims") | ("self", "x" | "x1") | ("other", "x2") | ("dims", "axes" | "dim") | ("repeats", "reps")
+        )
+}
+
+/// Fits a call to a schema: fills `args` and, beside them, the argument objects (null: not given).
+pub fn parse<'a, 'py>(schema: &Schema, given: &Given<'a, 'py>, args: &mut Args, objects: &mut Objects) -> Result<(), Refusal<'a>> {
+    let py = given.py;
+    let params = &schema.params;
+    let values = &mut args.values;
+    values.clear();
+    objects.clear();
+    let mut at = 0;
+    let mut used = 0;
+    for (i, p) in params.iter().enumerate() {
+        let mut obj: *mut ffi::PyObject = std::ptr::null_mut();
+        if !p.keyword_only && at < given.positional.len() {
+            // x.view(2, 3): integers in a row stand for the list, where it is the only parameter left.
+            let last = || params.get(i + 1).is_none_or(|n| n.keyword_only);
+            let spread = p.ty == Ty::Ints(None) && last() && is_int(py, given.positional[at]);
+            if spread && (given.positional.len() - at > 1 || i > 0 || !p.optional) {
+                let mut list = Ints::new();
+                for &o in &given.positional[at..] {
+                    // SAFETY: borrowed arguments of the call.
+                    match int_from(&unsafe { Bound::from_borrowed_ptr(py, o) })? {
+                        Some(v) => list.push(v),
+                        None => return Err(Refusal::Mismatch(Why::Type(i, o))),
+                    }
+                }
+                at = given.positional.len();
+                values.push(Value::Ints(list));
+                objects.push(std::ptr::null_mut());
+                continue;
+            }
+            obj = given.positional[at];
+            at += 1;
+        } else if !given.keywords.is_empty()
+            && let Some((_, o)) = given.keywords.iter().find(|(k, _)| same_name(p.name, k))
+        {
+            obj = *o;
+            used += 1;
+        }
+        objects.push(obj);
+        if obj.is_null() {
+            if p.default.is_none() && !(p.optional && p.keyword_only) {
+                return Err(Refusal::Mismatch(Why::Missing(i)));
+            }
+            values.push(default_value(p));
+            continue;
+        }
+        // SAFETY: a borrowed argument of the call.
+        let o = unsafe { Bound::from_borrowed_ptr(py, obj) };
+        match convert(p, &o)? {
+            Some(v) => values.push(v),
+            None => return Err(Refusal::Mismatch(Why::Type(i, obj))),
+        }
+    }
+    if at < given.positional.len() {
+        return Err(Refusal::Mismatch(Why::TooMany));
+    }
+    if used < given.keywords.len() {
+        for &(k, _) in &given.keywords {
+            match params.iter().position(|p| same_name(p.name, k)) {
+                None => return Err(Refusal::Mismatch(Why::Unexpected(k))),
+                Some(i) if i < given.positional.len() && !params[i].keyword_only => return Err(Refusal::Mismatch(Why::Twice(k))),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The name of an object's type, as messages show it.
