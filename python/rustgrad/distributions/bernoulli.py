@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import rustgrad as rg
-from rustgrad.nn.functional import binary_cross_entropy_with_logits
 
 from . import constraints
 from ._logits import BinaryParameters
@@ -50,10 +49,10 @@ class Bernoulli(BinaryParameters, ExponentialFamily):
         if self._validate_args:
             self._validate_sample(value)
         logits, value = broadcast_all(self.logits, value)
-        return -binary_cross_entropy_with_logits(logits, value, reduction="none")
+        return -rg.nn.functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
 
     def entropy(self) -> Any:
-        return binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
+        return rg.nn.functional.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
 
     def enumerate_support(self, expand: bool = True) -> Any:
         values = rg.arange(2, dtype=self._param.dtype, device=self._param.device)

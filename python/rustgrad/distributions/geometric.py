@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import rustgrad as rg
-from rustgrad.nn.functional import binary_cross_entropy_with_logits
 
 from . import constraints
 from ._logits import BinaryParameters
@@ -59,4 +58,4 @@ class Geometric(BinaryParameters):
         return value * (-probs).log1p() + self.probs.log()
 
     def entropy(self) -> Any:
-        return binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none") / self.probs
+        return rg.nn.functional.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none") / self.probs

@@ -9,7 +9,6 @@ from functools import reduce
 from typing import Any
 
 import rustgrad as rg
-from rustgrad.nn.functional import pad, softplus
 
 from . import constraints
 from .utils import broadcast_all, sum_rightmost
@@ -421,7 +420,7 @@ class SigmoidTransform(_Scalar):
         return y.log() - (-y).log1p()
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
-        return -softplus(-x) - softplus(x)
+        return -rg.nn.functional.softplus(-x) - rg.nn.functional.softplus(x)
 
 
 class SoftplusTransform(_Scalar):
@@ -430,13 +429,13 @@ class SoftplusTransform(_Scalar):
     codomain = constraints.positive
 
     def _call(self, x: Any) -> Any:
-        return softplus(x)
+        return rg.nn.functional.softplus(x)
 
     def _inverse(self, y: Any) -> Any:
         return (-y).expm1().neg().log() + y
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
-        return -softplus(-x)
+        return -rg.nn.functional.softplus(-x)
 
 
 class TanhTransform(_Scalar):
@@ -451,7 +450,7 @@ class TanhTransform(_Scalar):
         return rg.atanh(y)
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
-        return 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))
+        return 2.0 * (math.log(2.0) - x - rg.nn.functional.softplus(-2.0 * x))
 
 
 class AbsTransform(Transform):
@@ -569,7 +568,7 @@ class StickBreakingTransform(Transform):
         info = rg.finfo(x.dtype)
         z = rg.clamp(rg.sigmoid(x - self._offset(x).log()), min=info.tiny, max=1.0 - info.eps)
         left = (1 - z).cumprod(-1)
-        return pad(z, [0, 1], value=1) * pad(left, [1, 0], value=1)
+        return rg.nn.functional.pad(z, [0, 1], value=1) * rg.nn.functional.pad(left, [1, 0], value=1)
 
     def _inverse(self, y: Any) -> Any:
         part = y[..., :-1]

@@ -13,6 +13,7 @@ from typing import Any
 
 import rustgrad as rg
 from rustgrad._tree import flatten
+from rustgrad.autograd.graph import _accumulator
 
 
 def functional_call(
@@ -99,7 +100,7 @@ def _leaf(x: Any) -> Any:
 def _release(results: Any, made: list[Any]) -> Any:
     """The results, without their graph where all its leaves were made by the transform."""
     leaves, build = flatten(results)
-    mine = {id(x) for x in made}
+    mine = {_accumulator(x) for x in made}
     verdict: dict[Any, bool] = {}
 
     def foreign(tensor: Any) -> bool:
@@ -111,8 +112,7 @@ def _release(results: Any, made: list[Any]) -> Any:
             seen.add(node)
             if verdict.get(node):
                 return True
-            leaf = getattr(node, "variable", None)
-            if leaf is not None and id(leaf) not in mine:
+            if "AccumulateGrad" in node.name() and node not in mine:
                 verdict[tensor.grad_fn] = True
                 return True
             stack.extend(parent for parent, _ in node.next_functions)
@@ -122,7 +122,7 @@ def _release(results: Any, made: list[Any]) -> Any:
         if not isinstance(x, rg.Tensor) or not x.requires_grad:
             return x
         if x.grad_fn is None:
-            return x.detach() if id(x) in mine else x
+            return x.detach() if _accumulator(x) in mine else x
         return x if foreign(x) else x.detach()
 
     return build([finish(x) for x in leaves])

@@ -12,6 +12,7 @@ import rustgrad as rg
 from rustgrad import _core
 from rustgrad._tree import flatten
 from rustgrad.autograd import Function
+from rustgrad.autograd.graph import _accumulator
 
 __all__ = [
     "CheckpointError",
@@ -110,22 +111,18 @@ class CheckpointFunction(Function):
 
 def _leaves_under(outputs: list[Any], own: list[Any]) -> list[Any]:
     """The leaves that require grad in the graph of the outputs, without the given ones."""
-    known = {id(x) for x in own}
+    seen: set[Any] = {_accumulator(x) for x in own if x.requires_grad}
     found: list[Any] = []
-    seen: set[Any] = set()
-    stack = [o.grad_fn for o in outputs if o.grad_fn is not None]
+    stack = [_accumulator(o) if o.grad_fn is None else o.grad_fn for o in outputs]
     while stack:
         node = stack.pop()
         if node in seen:
             continue
         seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in known:
-            known.add(id(leaf))
-            found.append(leaf)
+        if "AccumulateGrad" in node.name():
+            found.append(node.variable)
         stack.extend(parent for parent, _ in node.next_functions if parent is not None)
-    # A leaf may itself be an output.
-    return found + [o for o in outputs if o.grad_fn is None and o.requires_grad and id(o) not in known]
+    return found
 
 
 class _Call:
