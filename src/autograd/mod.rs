@@ -9,7 +9,7 @@ mod engine;
 mod node;
 
 pub use engine::{backward, grad};
-pub use node::{Edge, GradFn, Hook, Node, Saved, save, save_output};
+pub use node::{Edge, GradFn, Hook, Node, Saved, overwriting, save, save_output};
 
 use crate::error::Result;
 use crate::tensor::Tensor;

@@ -215,9 +215,43 @@ pub struct Saved {
     output: Option<u32>,
 }
 
+thread_local! {
+    /// The memory that an in-place call is about to overwrite.
+    static DOOMED: RefCell<Option<crate::storage::StorageRef>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`, the out-of-place half of an in-place call on `target`: what it saves of that memory it saves as
+/// a copy.
+pub fn overwriting<R>(target: &Tensor, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<crate::storage::StorageRef>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            DOOMED.with_borrow_mut(|d| *d = self.0.take());
+        }
+    }
+    let _restore = Restore(DOOMED.with_borrow_mut(|d| d.replace(target.storage().clone())));
+    f()
+}
+
+/// A copy with the history of `t`, where its memory is about to be overwritten.
+fn rescue(t: &Tensor) -> Option<Tensor> {
+    if !DOOMED.with_borrow(|d| d.as_ref().is_some_and(|d| Arc::ptr_eq(d, t.storage()))) {
+        return None;
+    }
+    // A copy that cannot be made leaves the original, whose change the version check will notice.
+    let copy = crate::ops::copy::clone_dense(&t.detach()).ok()?;
+    if let Some(edge) = t.grad_edge() {
+        copy.set_grad_fn(Some(edge));
+    }
+    Some(copy)
+}
+
 /// Keeps an input for the backward pass.
 pub fn save(t: &Tensor) -> Saved {
     SAVED.with(|s| s.set(true));
+    if let Some(copy) = rescue(t) {
+        return Saved { version: copy.storage().version(), tensor: copy, output: None };
+    }
     Saved { tensor: t.clone(), version: t.storage().version(), output: None }
 }
 

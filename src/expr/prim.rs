@@ -252,7 +252,7 @@ prims! {
     Asinh "rg_asinh(x)" (x) f [x.asinh_()] i [] d |x, _, g| one(g * (x[0] * x[0] + 1.0).rsqrt());
     Acosh "rg_acosh(x)" (x) f [x.acosh()] i [] d |x, _, g| one(g * (x[0] * x[0] - 1.0).rsqrt());
     Atanh "rg_atanh(x)" (x) f [x.atanh()] i [] d |x, _, g| one(g / (1.0 - x[0] * x[0]));
-    Relu "rg_relu(x)" (x) f [if x < 0.0 { 0.0 } else { x }] i [x.max(0)] d |_, y, g| one(wh(y.gt(0.0), g, c(0.0)));
+    Relu "rg_relu(x)" (x) f [if x < 0.0 { 0.0 } else { x }] i [x.max(0)] d |_, y, g| one(wh(y.le(0.0), c(0.0), g));
     Sigmoid "rg_sigmoid(x)" (x) f [1.0 / (1.0 + (-x).exp())] i [] d |_, y, g| one(g * ((1.0 - y) * y));
     LogSigmoid "rg_logsigmoid(x)" (x) f [x.min(0.0) - (-x.abs()).exp().ln_1p()] i [] d |x, _, g| one(g * (-x[0]).sigmoid());
     Erf "rg_erf(x)" (x) f [x.erf_()] i [] d |x, _, g| one(g * FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp());

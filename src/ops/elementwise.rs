@@ -504,7 +504,12 @@ rows! {
     LDEXP "fmi" "ldexp(Tensor self, Tensor other)" Float |x, _| x[0] * x[1].exp2(), "self * 2^other.";
     XLOGY "fmis" "xlogy(Operand self, Operand other)" Float |x, _| prim(Prim::Xlogy, x), "self * log(other), 0 where self is 0.";
     XLOG1PY "s" "xlog1py(Operand self, Operand other)" Float |x, _| prim(Prim::Xlog1py, x), "self * log1p(other), 0 where self is 0.";
-    LOGIT "" "logit(Tensor self)" Float |x, _| (x[0] / (1.0 - x[0])).log(), "log(x / (1 - x)).";
+    LOGIT "" "logit(Tensor self)" Float |x, _|
+        wh(E::or(x[0].lt(0.0), x[0].gt(1.0)), x[0] * f64::NAN, x[0].log() - (-x[0]).log1p()), "log(x / (1 - x)).";
+    LOGIT_EPS "" "logit(Tensor self, Scalar low, Scalar high, Scalar at_low, Scalar at_high)" Float |x, p| {
+        let y = wh(E::or(x[0].lt(p[0]), x[0].gt(p[1])), c(0.5), x[0]);
+        wh(x[0].lt(p[0]), p[2], wh(x[0].gt(p[1]), p[3], y.log() - (-y).log1p()))
+    }, "logit of x limited to [low, high].";
     // ---- rounding ----
     FLOOR "fmi" "floor(Tensor self)" Arith |x, _| x[0].floor(), "Rounded down.";
     CEIL "fmi" "ceil(Tensor self)" Arith |x, _| prim(Prim::Ceil, x), "Rounded up.";
@@ -583,7 +588,6 @@ rows! {
     SIGMOID "fmin" "sigmoid(Tensor self)" Float |x, _| x[0].sigmoid(), "1 / (1 + exp(-x)).";
     EXPIT "s" "expit(Tensor self)" Float = "SigmoidBackward0" |x, _| x[0].sigmoid(), "1 / (1 + exp(-x)).";
     RELU_ROW "" "relu(Tensor self)" NoBool |x, _| prim(Prim::Relu, x), "max(x, 0).";
-    RELU6_ROW "" "relu6(Tensor self)" Arith = "HardtanhBackward0" |x, _| wh(x[0].lt(0.0), x[0] * 0.0, wh(x[0].gt(6.0), x[0] * 0.0 + 6.0, x[0])), "min(max(x, 0), 6).";
     LEAKY_RELU_ROW "" "leaky_relu(Tensor self, Scalar slope)" FloatOnly |x, p| wh(x[0].gt(0.0), x[0], x[0] * p[0]), "x, or negative_slope * x below 0.";
     GELU_ERF "" "gelu(Tensor self)" FloatOnly |x, _| x[0] * 0.5 * ((x[0] * (1.0 / SQRT_2)).erf() + 1.0), "x Phi(x), with the normal distribution function.";
     GELU_TANH "" "gelu(Tensor self)" FloatOnly |x, _|
@@ -593,16 +597,20 @@ rows! {
     SOFTPLUS_ROW "" "softplus(Tensor self, Scalar beta, Scalar threshold)" FloatOnly |x, p|
         wh((x[0] * p[0]).gt(p[1]), x[0], softplus(x[0] * p[0]) / p[0]), "log(1 + exp(beta x)) / beta.";
     ELU_ROW "" "elu(Tensor self, Scalar alpha, Scalar scale, Scalar input_scale)" FloatOnly |x, p|
-        wh(x[0].gt(0.0), x[0] * p[1], (x[0] * p[2]).expm1() * p[0] * p[1]), "x, or alpha (exp(x) - 1) below 0.";
+        wh(x[0].le(0.0), wh(x[0].le(0.0), x[0] * p[2], c(0.0)).expm1() * p[0] * p[1], x[0] * p[1]), "x, or alpha (exp(x) - 1) below 0.";
     HARDTANH_ROW "" "hardtanh(Tensor self, Scalar low, Scalar high)" Arith |x, p|
-        wh(x[0].le(p[0]), x[0] * 0.0 + p[0], wh(x[0].ge(p[1]), x[0] * 0.0 + p[1], x[0])), "x limited to [min_val, max_val].";
-    HARDSIGMOID_ROW "" "hardsigmoid(Tensor self)" FloatOnly |x, _|
-        wh(x[0].le(-3.0), x[0] * 0.0, wh(x[0].ge(3.0), x[0] * 0.0 + 1.0, (x[0] + 3.0) * (1.0 / 6.0))), "relu6(x + 3) / 6.";
-    HARDSWISH_ROW "" "hardswish(Tensor self)" FloatOnly |x, _|
-        wh(x[0].lt(-3.0), x[0] * 0.0, wh(x[0].gt(3.0), x[0], x[0] * (x[0] + 3.0) * (1.0 / 6.0))), "x relu6(x + 3) / 6.";
+        wh(x[0].le(p[0]), p[0], wh(x[0].ge(p[1]), p[1], x[0])), "x limited to [min_val, max_val].";
+    HARDSIGMOID_ROW "" "hardsigmoid(Tensor self)" FloatOnly |x, _| wh(
+        E::and(x[0].gt(-3.0), x[0].lt(3.0)), (x[0] + 3.0) * (1.0 / 6.0), wh(x[0].le(-3.0), c(0.0), wh(x[0].ge(3.0), c(1.0), x[0] * 0.0))),
+        "relu6(x + 3) / 6.";
+    HARDSWISH_ROW "" "hardswish(Tensor self)" FloatOnly |x, _| {
+        let middle = E::and(x[0].gt(-3.0), x[0].lt(3.0));
+        let y = wh(middle, x[0], c(0.0));
+        wh(middle, y * (y + 3.0) * (1.0 / 6.0), wh(x[0].le(-3.0), x[0] * 0.0, x[0]))
+    }, "x relu6(x + 3) / 6.";
     LOGSIGMOID_ROW "" "logsigmoid(Tensor self)" FloatOnly = "LogSigmoidBackward0" |x, _| x[0].log_sigmoid(), "log(sigmoid(x)).";
     SOFTSHRINK_ROW "" "softshrink(Tensor self, Scalar lambd)" FloatOnly |x, p|
-        wh(x[0].gt(p[0]), x[0] - p[0], wh(x[0].lt(-p[0]), x[0] + p[0], x[0] * 0.0)), "Moved towards 0 by lambd.";
+        wh(E::and(x[0].ge(-p[0]), x[0].le(p[0])), c(0.0), wh(x[0].gt(p[0]), x[0] - p[0], x[0] + p[0])), "Moved towards 0 by lambd.";
     HARDSHRINK_ROW "" "hardshrink(Tensor self, Scalar lambd)" FloatOnly |x, p|
         wh(E::and(x[0].ge(-p[0]), x[0].le(p[0])), c(0.0), x[0]), "0 within lambd of 0.";
     THRESHOLD_ROW "" "threshold(Tensor self, Scalar threshold, Scalar value)" Arith |x, p| wh(x[0].le(p[0]), p[1], x[0]), "value where x <= threshold.";
@@ -611,7 +619,7 @@ rows! {
 }
 
 fn softplus(x: E) -> E {
-    x.max(0.0) + (-x.abs()).exp().log1p()
+    0.0 - (-x).log_sigmoid()
 }
 
 /// NaN passes; the gradient goes to x where it is at the bound.

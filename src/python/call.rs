@@ -3,7 +3,7 @@
 use super::convert::result_object;
 use super::parse::{Given, Objects, Refusal, describe, parse};
 use super::tensor::{PyTensor, tensor_ref};
-use crate::autograd::{is_grad_enabled, needs_grad};
+use crate::autograd::{is_grad_enabled, needs_grad, overwriting};
 use crate::ops::{Args, Op, Ret, Value, inplace, registry};
 use crate::tensor::Tensor;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -223,7 +223,8 @@ fn run_inplace<'py>(py: Python<'py>, op: &'static Op, mut args: Args, slf: *mut 
     if !tracked {
         args.target = Some(x.clone());
     }
-    match run(py, op, &args)? {
+    let result = if tracked { overwriting(&x, || run(py, op, &args)) } else { run(py, op, &args) };
+    match result? {
         Ret::Tensor(r) if !tracked && r.same_storage(&x) && r.layout() == x.layout() => x.storage().bump_version(),
         Ret::Tensor(r) => inplace::assign(&x, r)?,
         _ => return Err(PyRuntimeError::new_err(format!("{}_() has no in-place form", op.schema.name))),

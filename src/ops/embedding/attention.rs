@@ -154,17 +154,11 @@ pub fn scaled_dot_product_attention(
         Some(m) => safe_softmax(&add(&scores, &copy::to_dtype(m, scores.dtype())?)?, -1)?,
     };
     let weights = if p > 0.0 {
-        dropout(&weights, p)?
+        crate::ops::random::dropout(&weights, p, true, false)?
     } else {
         weights
     };
     matmul(&weights, &v)
-}
-
-/// Elements are kept with probability `1 - p`, and scaled to keep the mean.
-fn dropout(x: &Tensor, p: f64) -> Result<Tensor> {
-    let _ = (x, p);
-    bail!(NotImplemented, "scaled_dot_product_attention: dropout_p")
 }
 
 pub(super) fn register(r: &mut Registry) {

@@ -78,6 +78,33 @@ fn native(
     eps: f64,
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let tail = check(x, shape, w, b)?;
+    run(x, &tail, w, b, eps, true)
+}
+
+/// `x / sqrt(mean of squares + eps) * weight` over the trailing dimensions. Differentiable.
+pub fn rms_norm(x: &Tensor, shape: &[i64], w: Option<&Tensor>, eps: Option<f64>) -> Result<Tensor> {
+    ensure!(
+        x.dtype().is_float() || shape.is_empty(),
+        NotImplemented,
+        "\"rms_norm\" not implemented for '{}'",
+        x.dtype().scalar_name()
+    );
+    let tail = check(x, shape, w, None)?;
+    let eps = eps.unwrap_or(match x.dtype() {
+        crate::dtype::Dtype::F64 => f64::EPSILON,
+        _ => f32::EPSILON as f64,
+    });
+    Ok(run(x, &tail, w, None, eps, false)?.0)
+}
+
+fn run(
+    x: &Tensor,
+    tail: &[usize],
+    w: Option<&Tensor>,
+    b: Option<&Tensor>,
+    eps: f64,
+    center: bool,
+) -> Result<(Tensor, Tensor, Tensor)> {
     let lead = x.ndim() - tail.len();
     let mut stat_shape = x.dims();
     stat_shape[lead..].fill(1);
@@ -102,7 +129,7 @@ fn native(
             for i in rows {
                 // SAFETY: each row has elements of its own in all three.
                 let (y, m, s) = unsafe { (std::slice::from_raw_parts_mut(to.get().add(i * n), n), &mut *m.get().add(i), &mut *s.get().add(i)) };
-                (*m, *s) = normalise(&from[i * n..(i + 1) * n], y, wd, bd, eps);
+                (*m, *s) = normalise(&from[i * n..(i + 1) * n], y, wd, bd, eps, center);
             }
         });
     });
@@ -122,9 +149,9 @@ fn native(
             let w = ws.as_ref().map(|w| w.get(ctx)).transpose()?;
             let mut grads: Grads = smallvec![None; 1 + has_w as usize + has_b as usize];
             let (dx, dw, db) = if is_grad_enabled() {
-                composed(&x, g, w.as_ref(), lead, eps)?
+                composed(&x, g, w.as_ref(), lead, eps, center)?
             } else {
-                backward(&x, g, w.as_ref(), lead, eps)?
+                backward(&x, g, w.as_ref(), lead, eps, center)?
             };
             grads[0] = Some(dx);
             if has_w {
@@ -141,18 +168,25 @@ fn native(
     Ok((out, mean, rstd))
 }
 
-/// Mean and reciprocal deviation of a row; `y` gets the row less its mean.
-pub fn moments<T: Num>(x: &[T], y: &mut [T], eps: f64) -> (T, T) {
+/// Mean and reciprocal deviation of a row; `y` gets the row less its mean. Without `center`, the mean counts as 0.
+pub fn moments<T: Num>(x: &[T], y: &mut [T], eps: f64, center: bool) -> (T, T) {
     let n = T::of(x.len() as f64);
-    let mean = sum_row(x) / n;
+    let mean = if center { sum_row(x) / n } else { T::ZERO };
     for (y, &x) in y.iter_mut().zip(x) {
         *y = x - mean;
     }
     (mean, T::ONE / (dot_row(y, y) / n + T::of(eps)).sqrt())
 }
 
-fn normalise<T: Num>(x: &[T], y: &mut [T], w: Option<&[T]>, b: Option<&[T]>, eps: f64) -> (T, T) {
-    let (mean, rstd) = moments(x, y, eps);
+fn normalise<T: Num>(
+    x: &[T],
+    y: &mut [T],
+    w: Option<&[T]>,
+    b: Option<&[T]>,
+    eps: f64,
+    center: bool,
+) -> (T, T) {
+    let (mean, rstd) = moments(x, y, eps, center);
     match (w, b) {
         (None, None) => y.iter_mut().for_each(|y| *y = *y * rstd),
         (Some(w), None) => y.iter_mut().zip(w).for_each(|(y, &w)| *y = *y * rstd * w),
@@ -173,6 +207,7 @@ fn backward(
     w: Option<&Tensor>,
     lead: usize,
     eps: f64,
+    center: bool,
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let (xd, gd) = (dense(x)?, dense(g)?);
     let kind = xd.dtype();
@@ -198,14 +233,14 @@ fn backward(
                     // SAFETY: as above.
                     let dx = unsafe { std::slice::from_raw_parts_mut(to.get().add(i * n), n) };
                     let (x, g) = (&xd[i * n..(i + 1) * n], &gd[i * n..(i + 1) * n]);
-                    let (_, rstd) = moments(x, &mut hat, eps);
+                    let (_, rstd) = moments(x, &mut hat, eps, center);
                     for k in 0..n {
                         hat[k] = hat[k] * rstd;
                         dw[k] += g[k] * hat[k];
                         db[k] += g[k];
                         gw[k] = match wd { Some(w) => g[k] * w[k], None => g[k] };
                     }
-                    let (m, p) = (sum_row(&gw) / T::of(n as f64), dot_row(&gw, &hat) / T::of(n as f64));
+                    let (m, p) = (if center { sum_row(&gw) / T::of(n as f64) } else { T::ZERO }, dot_row(&gw, &hat) / T::of(n as f64));
                     for k in 0..n {
                         dx[k] = rstd * (gw[k] - m - hat[k] * p);
                     }
@@ -228,13 +263,28 @@ fn backward(
 
 /// The normalised input, and the gradient of the input for a gradient `gw` of it, over `dims`: in
 /// differentiable ops.
-pub fn composed_parts(x: &Tensor, gw: &Tensor, dims: &[i64], eps: f64) -> Result<(Tensor, Tensor)> {
+pub fn composed_parts(
+    x: &Tensor,
+    gw: &Tensor,
+    dims: &[i64],
+    eps: f64,
+    center: bool,
+) -> Result<(Tensor, Tensor)> {
     let n: usize = dims.iter().map(|&d| x.size(d as usize)).product();
     let mean = |t: &Tensor| -> Result<Tensor> { ops(&MUL, &sum_keep(t, dims)?, 1.0 / n as f64) };
-    let d = sub(x, &mean(x)?)?;
+    let d = if center {
+        sub(x, &mean(x)?)?
+    } else {
+        x.clone()
+    };
     let rstd = op1(&RSQRT, &ops(&ADD, &mean(&mul(&d, &d)?)?, eps)?)?;
     let hat = mul(&d, &rstd)?;
-    let inner = sub(&sub(gw, &mean(gw)?)?, &mul(&hat, &mean(&mul(gw, &hat)?)?)?)?;
+    let gc = if center {
+        sub(gw, &mean(gw)?)?
+    } else {
+        gw.clone()
+    };
+    let inner = sub(&gc, &mul(&hat, &mean(&mul(gw, &hat)?)?)?)?;
     Ok((mul(&rstd, &inner)?, hat))
 }
 
@@ -245,13 +295,14 @@ fn composed(
     w: Option<&Tensor>,
     lead: usize,
     eps: f64,
+    center: bool,
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let dims: Vec<i64> = (lead..x.ndim()).map(|d| d as i64).collect();
     let gw = match w {
         Some(w) => mul(g, w)?,
         None => g.clone(),
     };
-    let (dx, hat) = composed_parts(x, &gw, &dims, eps)?;
+    let (dx, hat) = composed_parts(x, &gw, &dims, eps, center)?;
     let tail = &x.shape()[lead..];
     let dw = reduce::sum_to(&mul(g, &hat)?, tail)?;
     let db = reduce::sum_to(g, tail)?;
@@ -263,6 +314,12 @@ fn composed(
 }
 
 pub(super) fn register(r: &mut Registry) {
+    r.op(
+        "nf",
+        "rms_norm(Tensor self, int[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
+        "Divides every row of the trailing dimensions by its root mean square.",
+        |a| rms_norm(a.t(0), a.ints(1), a.ot(2), a.of(3)).map(Ret::from),
+    );
     r.op(
         "n",
         "layer_norm(Tensor self, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> Tensor",
