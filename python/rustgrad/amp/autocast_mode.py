@@ -62,10 +62,9 @@ class autocast:
         self._previous = None if setter is None else setter(self.device, self._enabled, self.fast_dtype)
         return self
 
-    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> bool:
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if self._previous is not None:
             _core._set_autocast(self.device, *self._previous)
-        return False
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
