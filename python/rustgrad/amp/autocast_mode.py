@@ -55,16 +55,18 @@ class autocast:
         elif not is_autocast_available(device_type):
             enabled = False
         self._enabled = enabled
+        self._previous: list[Any] = []  # one entry for each time it is entered and not yet left
 
     def __enter__(self) -> autocast:
         setter = getattr(_core, "_set_autocast", None)
         # The setter answers (enabled, dtype) as they were.
-        self._previous = None if setter is None else setter(self.device, self._enabled, self.fast_dtype)
+        self._previous.append(None if setter is None else setter(self.device, self._enabled, self.fast_dtype))
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        if self._previous is not None:
-            _core._set_autocast(self.device, *self._previous)
+        previous = self._previous.pop()
+        if previous is not None:
+            _core._set_autocast(self.device, *previous)
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
