@@ -33,6 +33,8 @@ pub struct Param {
     pub ty: Ty,
     pub optional: bool,
     pub keyword_only: bool,
+    /// `Tensor...`: the remaining positional arguments may stand for the list.
+    pub variadic: bool,
     pub default: Option<Default>,
 }
 
@@ -110,7 +112,7 @@ fn param(part: &'static str, keyword_only: bool, text: &str) -> Param {
     };
     let parsed = match ty {
         "Tensor" => Ty::Tensor,
-        "Tensor[]" => Ty::Tensors(false),
+        "Tensor[]" | "Tensor..." => Ty::Tensors(false),
         "Tensor?[]" => Ty::Tensors(true),
         "Operand" => Ty::Operand,
         "Scalar" => Ty::Scalar,
@@ -143,7 +145,7 @@ fn param(part: &'static str, keyword_only: bool, text: &str) -> Param {
             _ => Scalar::Float(v.parse().unwrap_or_else(|_| panic!("default {v} in {text}"))),
         }),
     });
-    Param { name, ty: parsed, optional, keyword_only, default }
+    Param { name, ty: parsed, optional, keyword_only, variadic: ty == "Tensor...", default }
 }
 
 #[cfg(test)]

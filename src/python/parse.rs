@@ -131,6 +131,20 @@ pub fn parse<'a, 'py>(schema: &Schema, given: &Given<'a, 'py>, args: &mut Args, 
                 continue;
             }
             obj = given.positional[at];
+            // SAFETY: borrowed arguments of the call, here and below.
+            if p.variadic && tensor_ref(&unsafe { Bound::from_borrowed_ptr(py, obj) }).is_some() {
+                let mut list = Vec::with_capacity(given.positional.len() - at);
+                for &o in &given.positional[at..] {
+                    match tensor_ref(&unsafe { Bound::from_borrowed_ptr(py, o) }) {
+                        Some(t) => list.push(Some(t)),
+                        None => return Err(Refusal::Mismatch(Why::Type(i, o))),
+                    }
+                }
+                at = given.positional.len();
+                values.push(Value::Tensors(list));
+                objects.push(std::ptr::null_mut());
+                continue;
+            }
             at += 1;
         } else if !given.keywords.is_empty()
             && let Some((_, o)) = given.keywords.iter().find(|(k, _)| same_name(p.name, k))

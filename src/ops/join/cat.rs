@@ -203,5 +203,5 @@ pub(super) fn register(r: &mut Registry) {
     }
     r.op("f", "dstack(Tensor[] tensors) -> Tensor", "Tensors behind each other.", |a| dstack(&a.ts(0)).map(Into::into));
     r.op("f", "column_stack(Tensor[] tensors) -> Tensor", "Rows as the columns of a matrix.", |a| column_stack(&a.ts(0)).map(Into::into));
-    r.op("f", "block_diag(Tensor[] tensors=[]) -> Tensor", "Matrices along the diagonal of one.", |a| block_diag(&a.ts(0)).map(Into::into));
+    r.op("f", "block_diag(Tensor... tensors=[]) -> Tensor", "Matrices along the diagonal of one.", |a| block_diag(&a.ts(0)).map(Into::into));
 }

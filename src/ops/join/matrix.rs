@@ -220,10 +220,10 @@ pub(super) fn register(r: &mut Registry) {
         diag_embed(a.t(0), a.int(1), a.int(2), a.int(3)).map(Into::into)
     });
     r.op("fm", "trace(Tensor self) -> Tensor", "The sum of the diagonal.", |a| trace(a.t(0)).map(Into::into));
-    r.op("f", "meshgrid(Tensor[] tensors=[], *, str? indexing=None) -> Tensor[]", "Vectors stretched over a grid.", |a| {
+    r.op("f", "meshgrid(Tensor... tensors=[], *, str? indexing=None) -> Tensor[]", "Vectors stretched over a grid.", |a| {
         meshgrid(&a.ts(0), a.os(1)).map(Ret::Tuple)
     });
-    r.op("f", "cartesian_prod(Tensor[] tensors) -> Tensor", "All tuples of elements of vectors.", |a| cartesian_prod(&a.ts(0)).map(Into::into));
+    r.op("f", "cartesian_prod(Tensor... tensors) -> Tensor", "All tuples of elements of vectors.", |a| cartesian_prod(&a.ts(0)).map(Into::into));
     r.op("f", "combinations(Tensor self, int r=2, bool with_replacement=False) -> Tensor", "All choices of r elements.", |a| {
         combinations(a.t(0), a.int(1), a.b(2)).map(Into::into)
     });

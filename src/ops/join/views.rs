@@ -218,18 +218,18 @@ pub(super) fn register(r: &mut Registry) {
         conj(&matrix_transpose(a.t(0), "adjoint()")?).map(Into::into)
     });
     r.op("f", "atleast_1d(Tensor self) -> Tensor", "At least one dimension.", |a| at_least(a.t(0), 1).map(Into::into));
-    r.op("f", "atleast_1d(Tensor[] tensors) -> Tensor[]", "At least one dimension each.", |a| {
+    r.op("f", "atleast_1d(Tensor... tensors) -> Tensor[]", "At least one dimension each.", |a| {
         a.ts(0).iter().map(|t| at_least(t, 1)).collect::<Result<Vec<_>>>().map(Ret::Tuple)
     });
     r.op("f", "atleast_2d(Tensor self) -> Tensor", "At least two dimensions.", |a| at_least(a.t(0), 2).map(Into::into));
-    r.op("f", "atleast_2d(Tensor[] tensors) -> Tensor[]", "At least two dimensions each.", |a| {
+    r.op("f", "atleast_2d(Tensor... tensors) -> Tensor[]", "At least two dimensions each.", |a| {
         a.ts(0).iter().map(|t| at_least(t, 2)).collect::<Result<Vec<_>>>().map(Ret::Tuple)
     });
     r.op("f", "atleast_3d(Tensor self) -> Tensor", "At least three dimensions.", |a| at_least(a.t(0), 3).map(Into::into));
-    r.op("f", "atleast_3d(Tensor[] tensors) -> Tensor[]", "At least three dimensions each.", |a| {
+    r.op("f", "atleast_3d(Tensor... tensors) -> Tensor[]", "At least three dimensions each.", |a| {
         a.ts(0).iter().map(|t| at_least(t, 3)).collect::<Result<Vec<_>>>().map(Ret::Tuple)
     });
-    r.op("f", "broadcast_tensors(Tensor[] tensors) -> Tensor[]", "Tensors stretched to one shape.", |a| broadcast_tensors(&a.ts(0)).map(Ret::Tuple));
+    r.op("f", "broadcast_tensors(Tensor... tensors) -> Tensor[]", "Tensors stretched to one shape.", |a| broadcast_tensors(&a.ts(0)).map(Ret::Tuple));
     r.op("n", "one_hot(Tensor self, int num_classes=-1) -> Tensor", "Zeros with a one at each class.", |a| one_hot(a.t(0), a.int(1)).map(Into::into));
     r.op("f", "unravel_index(Tensor indices, int[1] shape) -> Tensor[]", "Row-major positions as one index a dimension.", |a| {
         unravel_index(a.t(0), a.ints(1)).map(Ret::Tuple)

@@ -325,7 +325,7 @@ pub fn tensordot(a: &Tensor, b: &Tensor, dims_a: &[i64], dims_b: &[i64]) -> Resu
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("f", "einsum(str equation, Tensor[] operands) -> Tensor", "Sums of products over labelled dimensions.", |a| {
+    r.op("f", "einsum(str equation, Tensor... operands) -> Tensor", "Sums of products over labelled dimensions.", |a| {
         einsum(a.s(0), &a.ts(1)).map(Ret::from)
     });
     r.op("f", "tensordot(Tensor self, Tensor other, int dims=2) -> Tensor", "Products summed over the last dims of self and the first of other.", |a| {

@@ -221,7 +221,7 @@ fn vander(x: &Tensor, n: Option<i64>, increasing: bool) -> Result<Tensor> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("f", "chain_matmul(Tensor[] matrices) -> Tensor", "The product of the matrices in the cheapest order.", |a| {
+    r.op("f", "chain_matmul(Tensor... matrices) -> Tensor", "The product of the matrices in the cheapest order.", |a| {
         let ts = a.ts(0);
         for t in &ts {
             ensure!(t.ndim() == 2, Runtime, "Tensor dimension is {}, expected 2 instead.", t.ndim());
