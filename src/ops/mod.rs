@@ -46,6 +46,9 @@ pub type SharedGenerator = std::sync::Arc<parking_lot::Mutex<crate::random::Gene
 
 pub type Ints = SmallVec<[i64; 6]>;
 
+/// Stands for None in a list of integers some of which may be missing.
+pub const NO_INT: i64 = i64::MIN;
+
 /// `torch.contiguous_format` and its kin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemoryFormat {

@@ -15,6 +15,8 @@ pub enum Ty {
     Int,
     /// Integers; `Some(n)`: a single one stands for `n` equal ones.
     Ints(Option<usize>),
+    /// Like `Ints(Some(n))`, but an entry may be None (`ops::NO_INT`).
+    OptionalInts(usize),
     Float,
     Floats,
     Bool,
@@ -127,6 +129,10 @@ fn param(part: &'static str, keyword_only: bool, text: &str) -> Param {
         "Generator" => Ty::Generator,
         "MemoryFormat" => Ty::MemoryFormat,
         "Any" => Ty::Any,
+        t if t.starts_with("int?[") => match t[5..].trim_end_matches(']').parse() {
+            Ok(n) => Ty::OptionalInts(n),
+            Err(_) => panic!("unknown type {t} in {text}"),
+        },
         t => match t.strip_prefix("int[").and_then(|t| t.strip_suffix(']')).and_then(|n| n.parse().ok()) {
             Some(n) => Ty::Ints(Some(n)),
             None => panic!("unknown type {t} in {text}"),

@@ -5,7 +5,7 @@ use super::tensor::tensor_ref;
 use super::types::{FORMATS, PyDtype, PyGenerator, PyMemoryFormat, device_from};
 use crate::dtype::{Dtype, Scalar};
 use crate::ops::schema::{Param, Schema, Ty};
-use crate::ops::{Args, Ints, Value, default_value};
+use crate::ops::{Args, Ints, NO_INT, Value, default_value};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -79,7 +79,7 @@ fn wanted(ty: Ty) -> &'static str {
         Ty::Tensors(_) => "tuple of Tensors",
         Ty::Scalar => "Number",
         Ty::Int => "int",
-        Ty::Ints(_) => "tuple of ints",
+        Ty::Ints(_) | Ty::OptionalInts(_) => "tuple of ints",
         Ty::Float => "float",
         Ty::Floats => "tuple of floats",
         Ty::Bool => "bool",
@@ -343,6 +343,19 @@ fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
                 None
             }
         }
+        Ty::OptionalInts(n) => match items(o) {
+            Some(list) => {
+                let mut out = Ints::new();
+                for x in list {
+                    match if x.is_none() { Some(NO_INT) } else { int_from(&x)? } {
+                        Some(v) => out.push(v),
+                        None => return Ok(None),
+                    }
+                }
+                Some(Value::Ints(out))
+            }
+            None => int_from(o)?.map(|v| Value::Ints(SmallVec::from_elem(v, n))),
+        },
         Ty::Floats => match items(o) {
             Some(list) => {
                 let mut out = Vec::with_capacity(list.len());

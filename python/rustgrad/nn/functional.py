@@ -15,6 +15,9 @@ from ._attention import _in_projection_packed as _in_projection_packed
 from ._attention import _mha_shape_check as _mha_shape_check
 from ._attention import _none_or_dtype as _none_or_dtype
 from ._attention import multi_head_attention_forward as multi_head_attention_forward
+from ._resample import affine_grid as affine_grid
+from ._resample import grid_sample as grid_sample
+from ._resample import interpolate as interpolate
 
 globals().update({name: getattr(_native, name) for name in dir(_native) if not name.startswith("_")})
 
@@ -86,21 +89,21 @@ def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: st
              align_corners: bool | None = None) -> Any:
     """Deprecated name of interpolate."""
     warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
-    return _native.interpolate(input, size, scale_factor, mode, align_corners)
+    return interpolate(input, size, scale_factor, mode, align_corners)
 
 
 def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Any:
     """Deprecated name of interpolate(mode="nearest")."""
     warnings.warn("`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.",
                   stacklevel=2)
-    return _native.interpolate(input, size, scale_factor, "nearest")
+    return interpolate(input, size, scale_factor, "nearest")
 
 
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Any:
     """Deprecated name of interpolate(mode="bilinear", align_corners=True)."""
     warnings.warn("`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.",
                   stacklevel=2)
-    return _native.interpolate(input, size, scale_factor, "bilinear", True)
+    return interpolate(input, size, scale_factor, "bilinear", True)
 
 
 def _fractional_output(input: Tensor, n: int, output_size: Any, output_ratio: Any) -> tuple[int, ...]:
