@@ -2,15 +2,16 @@
 
 mod raw;
 
+use super::join::constant_pad_nd;
 use super::{Args, Ints, Registry, Ret, view};
 use crate::autograd::record;
 use crate::cpu::conv::{ConvError, ConvShape};
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
 use crate::layout::{Dims, show};
 use crate::tensor::Tensor;
 use crate::{bail, ensure, err};
-use raw::{Map, Plan, bilinear, pad_end};
+use raw::{Map, Plan, bilinear};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -340,8 +341,9 @@ pub fn conv_mode(dim: usize, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, stri
     let total: Vec<i64> = (0..dim).map(|d| (w.shape()[d + 2].max(1) as i64 - 1).saturating_mul(dilation[d])).collect();
     ensure!(total.iter().all(|&t| t < 1 << 40), Runtime, "padding='same': the dilated kernel is too large");
     let each: Vec<i64> = total.iter().map(|t| (t / 2).max(0)).collect();
-    let odd: Vec<usize> = total.iter().map(|t| (t.max(&0) % 2) as usize).collect();
-    let x = if odd.contains(&1) { pad_end(&x, &odd)? } else { x };
+    // What does not divide evenly goes to the end; the list of pads starts with the last dimension.
+    let odd: Vec<i64> = total.iter().rev().flat_map(|t| [0, t % 2]).collect();
+    let x = if odd.contains(&1) { constant_pad_nd(&x, &odd, Scalar::Int(0))? } else { x };
     unbatched(convolution(&x, w, bias, [stride, &each, &dilation, &[0]], false, groups)?, was)
 }
 

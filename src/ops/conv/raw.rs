@@ -2,7 +2,7 @@
 //! them in terms of each other gives derivatives of any order.
 
 use super::super::complex::conj_physical;
-use super::super::{copy, reduce, view};
+use super::super::{copy, reduce};
 use crate::autograd::{Grads, needs_grad, record, save};
 use crate::cpu::conv::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
 use crate::device::Device;
@@ -255,20 +255,4 @@ fn complex(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>)
     }
     if a.dtype() == Dtype::C64 { join!(f32) } else { join!(f64) }
     Ok(out)
-}
-
-/// `x` with zeros after the end of some of its last dimensions.
-pub fn pad_end(x: &Tensor, extra: &[usize]) -> Result<Tensor> {
-    let lead = x.ndim() - extra.len();
-    let mut dims = x.dims();
-    for (d, e) in extra.iter().enumerate() {
-        dims[lead + d] += e;
-    }
-    let out = Tensor::zeros(&dims, x.dtype(), x.device())?;
-    let part = move |t: &Tensor, shape: &[usize]| -> Result<Tensor> {
-        (lead..shape.len()).try_fold(t.clone(), |t, d| view::narrow(&t, d as i64, 0, shape[d] as i64))
-    };
-    copy::copy_raw(&part(&out, x.shape())?, &x.detach())?;
-    let shape = x.dims();
-    Ok(record("ConstantPadNdBackward0", &[x], out, move |_, g| Ok(smallvec![Some(part(g, &shape)?)])))
 }
