@@ -33,6 +33,7 @@ macro_rules! multiversion {
 
 pub mod conv;
 pub mod gemm;
+pub mod linalg;
 pub mod pool;
 pub mod resample;
 pub mod sort;
