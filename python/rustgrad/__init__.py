@@ -66,12 +66,16 @@ from . import random as random  # noqa: E402
 from . import serialization as serialization  # noqa: E402
 from . import storage as storage  # noqa: E402
 from . import utils as utils  # noqa: E402
+from . import functional as functional  # noqa: E402
 from ._functions import *  # noqa: E402, F403
 from ._tensor_str import set_printoptions as set_printoptions  # noqa: E402
 from .autograd import enable_grad as enable_grad  # noqa: E402
 from .autograd import inference_mode as inference_mode  # noqa: E402
 from .autograd import no_grad as no_grad  # noqa: E402
 from .autograd import set_grad_enabled as set_grad_enabled  # noqa: E402
+from .functional import chain_matmul as chain_matmul  # noqa: E402
+from .functional import einsum as einsum  # noqa: E402
+from .functional import tensordot as tensordot  # noqa: E402
 from .random import fork_rng as fork_rng  # noqa: E402
 from .random import get_rng_state as get_rng_state  # noqa: E402
 from .random import initial_seed as initial_seed  # noqa: E402

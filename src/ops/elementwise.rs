@@ -337,6 +337,9 @@ impl Row {
     /// The row over operands: dtype rules, then [`apply`].
     pub fn call(&'static self, operands: &[Operand], params: &[Scalar], target: Option<&Tensor>) -> Result<Tensor> {
         let common = result_type(operands);
+        if common.is_complex() {
+            return super::complex::elementwise(self.name(), operands, params);
+        }
         let refuse = |d: Dtype| crate::err!(NotImplemented, "\"{}\" not implemented for '{}'", self.name(), d.scalar_name());
         let (common, out) = match self.kind {
             Kind::Arith => (common, common),
@@ -632,6 +635,9 @@ fn clamp_max(x: E, high: E) -> E {
 
 /// `self ** exponent` for tensors and numbers on either side.
 pub fn pow(a: Operand, b: Operand) -> Result<Tensor> {
+    if result_type(&[a.clone(), b.clone()]).is_complex() {
+        return super::complex::pow(&a, &b);
+    }
     match b {
         Operand::S(s) => {
             let integral = result_type(&[a.clone(), b]).is_integral();
@@ -790,6 +796,9 @@ pub(super) fn register(r: &mut Registry) {
         let cond = a.t(0).clone();
         ensure!(cond.dtype() == Dtype::Bool || cond.dtype() == Dtype::U8, Runtime, "where expected condition to be a boolean tensor, but got a tensor with dtype {}", cond.dtype().scalar_name());
         let d = result_type(&[x.clone(), y.clone()]);
+        if d.is_complex() {
+            return super::complex::choose_complex(&cond, &x, &y).map(Ret::from);
+        }
         apply(WHERE.compiled(), &[Operand::T(cond), x, y], &[], d, d, a.target.as_ref()).map(Ret::from)
     });
 }

@@ -7,7 +7,7 @@ mod products;
 
 pub use affine::{addmm, linear};
 pub use einsum::{einsum, tensordot};
-pub use products::{kron, matrix_power, multi_dot};
+pub use products::{kron, matrix_power, multi_dot, stack};
 
 use super::elementwise::mul;
 use super::{Registry, Ret, copy, reduce, view};

@@ -258,6 +258,8 @@ pub(super) fn register(r: &mut Registry) {
         let x = a.t(0);
         let n = a.oint(1).unwrap_or(x.shape().last().map_or(1, |&n| n as i64));
         ensure!(n > 1, Runtime, "N must be greater than 1.");
+        // A number counts as a vector of one.
+        let x = &if x.ndim() == 0 { view::unsqueeze(x, 0)? } else { x.clone() };
         let x = if x.dtype() == Dtype::Bool { copy::to_dtype(x, Dtype::I64)? } else { x.clone() };
         powers(&x, n as usize).map(Ret::from)
     });
