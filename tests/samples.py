@@ -43,6 +43,8 @@ class Draw:
 
     def distinct(self, *shape):
         """Numbers far enough apart for finite differences."""
+        if self.kind == "b":
+            return self(*shape)
         n = math.prod(shape)
         x = self.rng.permutation(n).reshape(shape)
         return np.asarray(x - n // 2 if self.kind == "i" else x * 0.37 - 0.17 * n).view(Number)
@@ -633,14 +635,18 @@ op(linalg("eigvals"), lambda a: np.sort(np.linalg.eigvals(a).real), lambda d: [S
 op(linalg("eig"), lambda a: a, lambda d: [S(np.diag([1.0, 2.0, 4.0]) + 0.1)], grad=False, tol=16, spread=False, call=lambda m, a: ((e := m.linalg.eig(a))[1] @ m.diag(e[0]) @ m.linalg.inv(e[1])).real)
 op(linalg("ldl_factor"), lambda a: a, lambda d: [S(d.positive_definite(3, 3))], grad=False, tol=16, spread=False, call=lambda m, a: m.linalg.inv(m.linalg.ldl_solve(*m.linalg.ldl_factor(a), m.eye(3, dtype=a.dtype))))
 op(linalg("ldl_solve"), np.linalg.solve, lambda d: [S(d.positive_definite(3, 3), d(3, 2))], grad=False, tol=16, spread=False, call=lambda m, a, b: m.linalg.ldl_solve(*m.linalg.ldl_factor(a), b))
-_FFT = "fft ifft rfft irfft hfft ihfft"
-for _name in _FFT.split():
-    # Seen through the magnitudes and a real result, so that gradients are of real numbers.
-    op("fft." + _name, lambda x, n=None, f=getattr(np.fft, _name): np.abs(f(x, n)), lambda d: [S(d(6)), S(d(2, 5)), S(d(6), 4)], tol=4, second=False,
-       call=lambda m, x, n=None, name=_name: abs(getattr(m.fft, name)(x, n)))
-for _name in words("fft2 ifft2 fftn ifftn rfft2 rfftn irfft2 irfftn"):
-    op("fft." + _name, lambda x, f=getattr(np.fft, _name): np.abs(f(x)), lambda d: [S(d(4, 6)), S(d(2, 3, 4))], tol=8, second=False,
-       call=lambda m, x, name=_name: abs(getattr(m.fft, name)(x)))
+
+
+def fourier(names, make, tol):
+    """Seen through their magnitudes, so that values and gradients are of real numbers."""
+    for name in words(names):
+        numpy = getattr(np.fft, name)
+        op("fft." + name, lambda *a, f=numpy: np.abs(f(*a)), make, tol=tol, second=False,
+           call=lambda m, *a, name=name: abs(getattr(m.fft, name)(*a)))
+
+
+fourier("fft ifft rfft irfft hfft ihfft", lambda d: [S(d(6)), S(d(2, 5)), S(d(6), 4)], tol=4)
+fourier("fft2 ifft2 fftn ifftn rfft2 rfftn irfft2 irfftn", lambda d: [S(d(4, 6)), S(d(2, 3, 4))], tol=8)
 op("fft.fftshift", np.fft.fftshift, lambda d: [S(d(5)), S(d(4, 3))])
 op("fft.ifftshift", np.fft.ifftshift, lambda d: [S(d(5)), S(d(4, 3))])
 op("fft.fftfreq", np.fft.fftfreq, lambda d: [S(5), S(8, 0.5)], kinds="c", grad=False, spread=False)

@@ -9,30 +9,37 @@ from support import convert, flat, function, ops, tensor
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
+def problem(op, f, args, kwargs):
+    """(function of the differentiable operands, those operands) for one sample."""
+    leaves = []
+
+    def leaf(a):
+        t = tensor(a)
+        if a.dtype.kind == "f":
+            leaves.append(t.requires_grad_())
+        return t
+
+    args = tuple(convert(a, tensor if i in op.fixed else leaf) for i, a in enumerate(args))
+    kwargs = {k: convert(v, tensor if k in op.fixed else leaf) for k, v in kwargs.items()}
+
+    def run(*operands):
+        place = {id(leaf): operand for leaf, operand in zip(leaves, operands)}
+
+        def swap(value):
+            return convert(value, lambda t: place.get(id(t), t), torch.Tensor)
+
+        out = flat(f(*swap(args), **swap(kwargs)))
+        return tuple(o for o in out if isinstance(o, torch.Tensor) and o.dtype == torch.float64)
+
+    return run, tuple(leaves)
+
+
 def problems(op):
-    """(function of the differentiable operands, operands) for every sample with some."""
     f = function(op)
     for args, kwargs in op.samples():
-        leaves = []
-
-        def leaf(a):
-            t = tensor(a)
-            if a.dtype.kind == "f":
-                leaves.append(t.requires_grad_())
-            return t
-
-        args = tuple(convert(a, tensor if i in op.fixed else leaf) for i, a in enumerate(args))
-        kwargs = {k: convert(v, tensor if k in op.fixed else leaf) for k, v in kwargs.items()}
-        if not leaves or not all(t.numel() for t in leaves):
-            continue
-
-        def run(*operands, args=args, kwargs=kwargs, leaves=leaves):
-            place = {id(leaf): operand for leaf, operand in zip(leaves, operands)}
-            swap = lambda value: convert(value, lambda t: place.get(id(t), t), torch.Tensor)
-            out = flat(f(*swap(args), **swap(kwargs)))
-            return tuple(o for o in out if isinstance(o, torch.Tensor) and o.dtype == torch.float64)
-
-        yield run, tuple(leaves)
+        run, leaves = problem(op, f, args, kwargs)
+        if leaves and all(t.numel() for t in leaves):
+            yield run, leaves
 
 
 def smallest(op, most=2):
