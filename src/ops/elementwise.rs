@@ -507,8 +507,10 @@ rows! {
     LDEXP "fmi" "ldexp(Tensor self, Tensor other)" Float |x, _| x[0] * x[1].exp2(), "self * 2^other.";
     XLOGY "fmis" "xlogy(Operand self, Operand other)" Float |x, _| prim(Prim::Xlogy, x), "self * log(other), 0 where self is 0.";
     XLOG1PY "s" "xlog1py(Operand self, Operand other)" Float |x, _| prim(Prim::Xlog1py, x), "self * log1p(other), 0 where self is 0.";
-    LOGIT "" "logit(Tensor self)" Float |x, _|
-        wh(E::or(x[0].lt(0.0), x[0].gt(1.0)), x[0] * f64::NAN, x[0].log() - (-x[0]).log1p()), "log(x / (1 - x)).";
+    LOGIT "" "logit(Tensor self)" Float |x, _| {
+        let y = x[0] * wh(E::or(x[0].lt(0.0), x[0].gt(1.0)), c(f64::NAN), c(1.0));
+        y.log() - (-y).log1p()
+    }, "log(x / (1 - x)).";
     LOGIT_EPS "" "logit(Tensor self, Scalar low, Scalar high, Scalar at_low, Scalar at_high)" Float |x, p| {
         let y = wh(E::or(x[0].lt(p[0]), x[0].gt(p[1])), c(0.5), x[0]);
         wh(x[0].lt(p[0]), p[2], wh(x[0].gt(p[1]), p[3], y.log() - (-y).log1p()))

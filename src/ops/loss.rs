@@ -12,6 +12,9 @@ use smallvec::smallvec;
 use std::sync::Arc;
 
 mod class;
+mod ctc;
+mod embedded;
+mod margin;
 mod pointwise;
 
 pub use class::{cross_entropy, nll_loss};
@@ -39,17 +42,12 @@ impl Reduction {
         if a.ob(size_average).is_none() && a.ob(reduce).is_none() {
             return Reduction::parse(a.s(i));
         }
-        let (r, name) = match (
-            a.ob(size_average).unwrap_or(true),
-            a.ob(reduce).unwrap_or(true),
-        ) {
+        let (r, name) = match (a.ob(size_average).unwrap_or(true), a.ob(reduce).unwrap_or(true)) {
             (true, true) => (Reduction::Mean, "mean"),
             (false, true) => (Reduction::Sum, "sum"),
             _ => (Reduction::None, "none"),
         };
-        warn(format!(
-            "size_average and reduce args will be deprecated, please use reduction='{name}' instead."
-        ));
+        warn(format!("size_average and reduce args will be deprecated, please use reduction='{name}' instead."));
         Ok(r)
     }
 }
@@ -59,22 +57,20 @@ pub fn finish(x: Tensor, red: Reduction, name: &'static str) -> Result<Tensor> {
     if red == Reduction::None {
         return Ok(x);
     }
+    ensure!(
+        red == Reduction::Sum || x.dtype().is_float(),
+        Runtime,
+        "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {}",
+        x.dtype().scalar_name()
+    );
     let n = x.numel() as f64;
     let out = no_grad(|| -> Result<Tensor> {
         let s = reduce::sum(&x, None, false, None)?;
-        if red == Reduction::Mean {
-            super::norm::num::ops(&super::elementwise::DIV, &s, n)
-        } else {
-            Ok(s)
-        }
+        if red == Reduction::Mean { super::norm::num::ops(&super::elementwise::DIV, &s, n) } else { Ok(s) }
     })?;
     let shape = x.dims();
     Ok(record(name, &[&x], out, move |_, g| {
-        let g = if red == Reduction::Mean {
-            super::norm::num::ops(&super::elementwise::DIV, g, n)?
-        } else {
-            g.clone()
-        };
+        let g = if red == Reduction::Mean { super::norm::num::ops(&super::elementwise::DIV, g, n)? } else { g.clone() };
         Ok(smallvec![Some(view::expand(&g, &shape)?)])
     }))
 }
@@ -90,18 +86,9 @@ pub(crate) fn formula_loss(
 ) -> Result<Tensor> {
     let operands: Vec<Operand> = x.iter().map(|t| Operand::T((*t).clone())).collect();
     let common = result_type(&operands);
-    ensure!(
-        common.is_float(),
-        NotImplemented,
-        "\"{kernel}\" not implemented for '{}'",
-        common.scalar_name()
-    );
+    ensure!(common.is_float(), NotImplemented, "\"{kernel}\" not implemented for '{}'", common.scalar_name());
     let params: Vec<_> = params.iter().map(|&p| p.into()).collect();
-    finish(
-        apply(c, &operands, &params, common, common, None)?,
-        red,
-        name,
-    )
+    finish(apply(c, &operands, &params, common, common, None)?, red, name)
 }
 
 /// The warning of losses whose target is stretched.
@@ -123,6 +110,20 @@ pub(crate) fn classes(target: &Tensor) -> Result<Tensor> {
 pub(super) fn register(r: &mut Registry) {
     class::register(r);
     pointwise::register(r);
+    embedded::register(r);
+    margin::register(r);
+    ctc::register(r);
+}
+
+impl Reduction {
+    /// From the number that `torch.*` losses take.
+    pub fn of_int(i: i64) -> Reduction {
+        match i {
+            1 => Reduction::Mean,
+            2 => Reduction::Sum,
+            _ => Reduction::None,
+        }
+    }
 }
 
 /// For entries: the result of a loss function as an answer.

@@ -5,6 +5,7 @@ use super::Registry;
 mod batch;
 mod group;
 mod layer;
+pub mod lp;
 pub mod num;
 mod segments;
 pub mod softmax;
@@ -19,4 +20,5 @@ pub(super) fn register(r: &mut Registry) {
     layer::register(r);
     batch::register(r);
     group::register(r);
+    lp::register(r);
 }

@@ -29,11 +29,7 @@ struct Nll {
 impl Nll {
     /// The weights of the counted targets, added up.
     fn total(&self) -> f64 {
-        let t = self
-            .target
-            .data::<i64>()
-            .iter()
-            .filter(|&&t| t != self.ignore);
+        let t = self.target.data::<i64>().iter().filter(|&&t| t != self.ignore);
         match &self.weight {
             None => t.count() as f64,
             Some(w) => {
@@ -47,11 +43,7 @@ impl Nll {
     /// `x` has values for every class; the result has one for every target, or one in all.
     fn pick(&self, x: &Tensor) -> Result<Tensor> {
         let from = dense(x)?;
-        let total = if self.red == Reduction::Mean {
-            self.total()
-        } else {
-            1.0
-        };
+        let total = if self.red == Reduction::Mean { self.total() } else { 1.0 };
         let count = self.n * self.inner;
         dispatch!(float "nll_loss_out_frame", from.dtype(), T => {
             let w = dense_as(self.weight.as_ref(), from.dtype())?;
@@ -79,11 +71,7 @@ impl Nll {
     fn spread(&self, g: &Tensor, shape: &[usize]) -> Result<Tensor> {
         let from = dense(g)?;
         let out = Tensor::zeros(shape, from.dtype(), g.device())?;
-        let total = if self.red == Reduction::Mean {
-            self.total()
-        } else {
-            1.0
-        };
+        let total = if self.red == Reduction::Mean { self.total() } else { 1.0 };
         dispatch!(float "nll_loss_backward_out_frame", from.dtype(), T => {
             let w = dense_as(self.weight.as_ref(), from.dtype())?;
             let w = w.as_ref().map(|w| w.data::<T>());
@@ -106,47 +94,23 @@ fn Num_f64<T: Num>(v: T) -> f64 {
 
 fn run(p: Nll, x: &Tensor, shape: Dims) -> Result<Tensor> {
     let out = p.pick(x)?;
-    let out = if p.red == Reduction::None {
-        view::reshape_to(&out, &shape)?.detach()
-    } else {
-        out
-    };
-    let name = if shape.len() < 2 {
-        "NllLossBackward0"
-    } else {
-        "NllLoss2DBackward0"
-    };
+    let out = if p.red == Reduction::None { view::reshape_to(&out, &shape)?.detach() } else { out };
+    let name = if shape.len() < 2 { "NllLossBackward0" } else { "NllLoss2DBackward0" };
     let full = x.dims();
     let target = save(&p.target);
     Ok(record(name, &[x], out, move |ctx, g| {
         target.get(ctx)?;
-        Ok(smallvec![Some(run_back(
-            p.clone(),
-            g,
-            &full,
-            shape.clone()
-        )?)])
+        Ok(smallvec![Some(run_back(p.clone(), g, &full, shape.clone())?)])
     }))
 }
 
 fn run_back(p: Nll, g: &Tensor, full: &Dims, shape: Dims) -> Result<Tensor> {
     let out = p.spread(g, full)?;
-    Ok(record(
-        "NllLossBackwardBackward0",
-        &[g],
-        out,
-        move |_, gg| Ok(smallvec![Some(run(p.clone(), gg, shape.clone())?)]),
-    ))
+    Ok(record("NllLossBackwardBackward0", &[g], out, move |_, gg| Ok(smallvec![Some(run(p.clone(), gg, shape.clone())?)])))
 }
 
 /// The negative of the value at the target class. `x` is `[C]`, `[N, C]` or `[N, C, d1, ...]`. Differentiable.
-pub fn nll_loss(
-    x: &Tensor,
-    target: &Tensor,
-    weight: Option<&Tensor>,
-    ignore: i64,
-    red: Reduction,
-) -> Result<Tensor> {
+pub fn nll_loss(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignore: i64, red: Reduction) -> Result<Tensor> {
     let d = x.ndim();
     ensure!(d >= 1, Value, "Expected 1 or more dimensions (got 0)");
     if d == 1 {
@@ -158,11 +122,7 @@ pub fn nll_loss(
                 target.numel()
             );
         }
-        ensure!(
-            target.ndim() <= 1,
-            Runtime,
-            "0D or 1D target tensor expected, multi-target not supported"
-        );
+        ensure!(target.ndim() <= 1, Runtime, "0D or 1D target tensor expected, multi-target not supported");
     } else {
         ensure!(
             x.shape()[0] == target.shape().first().copied().unwrap_or(0),
@@ -174,11 +134,7 @@ pub fn nll_loss(
     }
     let c = if d == 1 { x.shape()[0] } else { x.shape()[1] };
     if d == 2 {
-        ensure!(
-            target.ndim() <= 1,
-            Runtime,
-            "0D or 1D target tensor expected, multi-target not supported"
-        );
+        ensure!(target.ndim() <= 1, Runtime, "0D or 1D target tensor expected, multi-target not supported");
     }
     if d == 4 {
         ensure!(
@@ -197,22 +153,12 @@ pub fn nll_loss(
     } else if d > 2 {
         let mut want = x.dims();
         want.remove(1);
-        ensure!(
-            target.shape() == want.as_slice(),
-            Runtime,
-            "Expected target size {}, got {}",
-            show(&want),
-            show(target.shape())
-        );
+        ensure!(target.shape() == want.as_slice(), Runtime, "Expected target size {}, got {}", show(&want), show(target.shape()));
     }
     if let Some(w) = weight {
         let fits = w.ndim() == 1 && w.numel() == c;
         if d > 2 {
-            ensure!(
-                fits,
-                Runtime,
-                "weight tensor should be defined either for all or no classes"
-            );
+            ensure!(fits, Runtime, "weight tensor should be defined either for all or no classes");
         }
         ensure!(
             fits,
@@ -221,12 +167,7 @@ pub fn nll_loss(
             show(w.shape())
         );
     }
-    ensure!(
-        x.dtype().is_float(),
-        NotImplemented,
-        "\"nll_loss_out_frame\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(x.dtype().is_float(), NotImplemented, "\"nll_loss_out_frame\" not implemented for '{}'", x.dtype().scalar_name());
     ensure!(
         matches!(target.dtype(), Dtype::I64 | Dtype::U8),
         Runtime,
@@ -245,40 +186,16 @@ pub fn nll_loss(
     x.check_data("nll_loss")?;
     target.check_data("nll_loss")?;
     let t = classes(target)?;
-    if let Some(&bad) = t
-        .data::<i64>()
-        .iter()
-        .find(|&&v| v != ignore && !(0..c as i64).contains(&v))
-    {
+    if let Some(&bad) = t.data::<i64>().iter().find(|&&v| v != ignore && !(0..c as i64).contains(&v)) {
         bail!(Index, "Target {bad} is out of bounds.");
     }
     let n = if d == 1 { 1 } else { x.shape()[0] };
     let inner: usize = x.shape().iter().skip(2).product();
     // Every position has a target now; an empty batch has none.
-    let shape = if d == 1 {
-        target.dims()
-    } else {
-        x.shape()
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != 1)
-            .map(|(_, &s)| s)
-            .collect()
-    };
+    let shape =
+        if d == 1 { target.dims() } else { x.shape().iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, &s)| s).collect() };
     let weight = dense_as(weight, x.dtype().compute())?;
-    run(
-        Nll {
-            target: t,
-            weight,
-            ignore,
-            red,
-            n,
-            c,
-            inner,
-        },
-        x,
-        shape,
-    )
+    run(Nll { target: t, weight, ignore, red, n, c, inner }, x, shape)
 }
 
 /// Log-softmax and the loss of the target: class numbers, or probabilities of the shape of `x`. Differentiable.
@@ -298,27 +215,13 @@ pub fn cross_entropy(
             "Expected floating point type for target with class probabilities, got {}",
             target.dtype().scalar_name()
         );
-        ensure!(
-            ignore < 0,
-            Runtime,
-            "ignore_index is not supported for floating point target"
-        );
+        ensure!(ignore < 0, Runtime, "ignore_index is not supported for floating point target");
         return with_probabilities(x, target, weight, red, smoothing, class_dim);
     }
     if smoothing == 0.0 {
-        return nll_loss(
-            &log_softmax(x, class_dim, None)?,
-            target,
-            weight,
-            ignore,
-            red,
-        );
+        return nll_loss(&log_softmax(x, class_dim, None)?, target, weight, ignore, red);
     }
-    ensure!(
-        smoothing > 0.0 && smoothing <= 1.0,
-        Runtime,
-        "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}"
-    );
+    ensure!(smoothing > 0.0 && smoothing <= 1.0, Runtime, "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}");
     let logp = log_softmax(x, class_dim, None)?;
     let nll = nll_loss(&logp, target, weight, ignore, red)?;
     let c = x.size(class_dim as usize);
@@ -326,29 +229,10 @@ pub fn cross_entropy(
         Some(w) => mul(&logp, &along_classes(w, x.ndim(), class_dim)?)?,
         None => logp,
     };
-    let smooth = op1(
-        &NEG,
-        &reduce::sum(&weighted, Some(&[class_dim]), false, None)?,
-    )?;
-    let smooth = if smooth.shape() == target.shape() {
-        smooth
-    } else {
-        view::reshape_to(&smooth, target.shape())?
-    };
-    let ignored = EQ.call(
-        &[Operand::T(target.clone()), Operand::S(ignore.into())],
-        &[],
-        None,
-    )?;
-    let smooth = WHERE.call(
-        &[
-            Operand::T(ignored),
-            Operand::S(0.0.into()),
-            Operand::T(smooth),
-        ],
-        &[],
-        None,
-    )?;
+    let smooth = op1(&NEG, &reduce::sum(&weighted, Some(&[class_dim]), false, None)?)?;
+    let smooth = if smooth.shape() == target.shape() { smooth } else { view::reshape_to(&smooth, target.shape())? };
+    let ignored = EQ.call(&[Operand::T(target.clone()), Operand::S(ignore.into())], &[], None)?;
+    let smooth = WHERE.call(&[Operand::T(ignored), Operand::S(0.0.into()), Operand::T(smooth)], &[], None)?;
     let smooth = match red {
         Reduction::None => smooth,
         Reduction::Sum => reduce::sum(&smooth, None, false, None)?,
@@ -363,10 +247,7 @@ pub fn cross_entropy(
             ops(&DIV, &reduce::sum(&smooth, None, false, None)?, total)?
         }
     };
-    add(
-        &ops(&MUL, &nll, 1.0 - smoothing)?,
-        &ops(&MUL, &smooth, smoothing / c as f64)?,
-    )
+    add(&ops(&MUL, &nll, 1.0 - smoothing)?, &ops(&MUL, &smooth, smoothing / c as f64)?)
 }
 
 /// Class weights in a shape that broadcasts along the class dimension.
@@ -393,18 +274,10 @@ fn with_probabilities(
             show(w.shape())
         );
     }
-    ensure!(
-        (0.0..=1.0).contains(&smoothing),
-        Runtime,
-        "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}"
-    );
+    ensure!((0.0..=1.0).contains(&smoothing), Runtime, "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}");
     let logp = log_softmax(x, class_dim, None)?;
     let target = if smoothing > 0.0 {
-        ops(
-            &crate::ops::elementwise::ADD,
-            &ops(&MUL, target, 1.0 - smoothing)?,
-            smoothing / c as f64,
-        )?
+        ops(&crate::ops::elementwise::ADD, &ops(&MUL, target, 1.0 - smoothing)?, smoothing / c as f64)?
     } else {
         target.clone()
     };
@@ -417,10 +290,7 @@ fn with_probabilities(
         Reduction::None => neg(reduce::sum(&loss, Some(&[class_dim]), false, None)?),
         Reduction::Sum => neg(reduce::sum(&loss, None, false, None)?),
         Reduction::Mean => {
-            let n = Tensor::scalar(
-                if c == 0 { 0.0 } else { (x.numel() / c) as f64 },
-                loss.dtype(),
-            );
+            let n = Tensor::scalar(if c == 0 { 0.0 } else { (x.numel() / c) as f64 }, loss.dtype());
             div(&neg(reduce::sum(&loss, None, false, None)?)?, &n)
         }
     }

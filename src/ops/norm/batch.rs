@@ -2,7 +2,7 @@
 
 use super::num::{op1, ops};
 use super::segments::{Groups, backward, composed, forward, per_channel};
-use crate::autograd::{Grads, is_grad_enabled, no_grad, record, save};
+use crate::autograd::{Grads, is_grad_enabled, no_grad, record_many, save};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::Operand;
@@ -26,47 +26,18 @@ pub struct Parts<'a> {
 impl Parts<'_> {
     fn check(&self, x: &Tensor, training: bool) -> Result<()> {
         let c = if x.ndim() < 2 { 0 } else { x.shape()[1] };
-        for (name, t) in [
-            ("running_mean", self.mean),
-            ("running_var", self.var),
-            ("weight", self.w),
-            ("bias", self.b),
-        ] {
+        for (name, t) in [("running_mean", self.mean), ("running_var", self.var), ("weight", self.w), ("bias", self.b)] {
             match t {
                 Some(t) => {
-                    ensure!(
-                        t.numel() == c,
-                        Runtime,
-                        "{name} should contain {c} elements not {}",
-                        t.numel()
-                    );
-                    ensure!(
-                        t.ndim() == 1,
-                        Runtime,
-                        "{name}: expected 1 dims but tensor has {}",
-                        t.ndim()
-                    );
+                    ensure!(t.numel() == c, Runtime, "{name} should contain {c} elements not {}", t.numel());
+                    ensure!(t.ndim() == 1, Runtime, "{name}: expected 1 dims but tensor has {}", t.ndim());
                     t.check_data("batch_norm")?;
                 }
-                None => ensure!(
-                    training || !name.starts_with("running"),
-                    Runtime,
-                    "{name} must be defined in evaluation mode"
-                ),
+                None => ensure!(training || !name.starts_with("running"), Runtime, "{name} must be defined in evaluation mode"),
             }
         }
-        ensure!(
-            x.ndim() >= 2,
-            Runtime,
-            "batch_norm: expected at least 2 dimensions, got {}",
-            x.ndim()
-        );
-        ensure!(
-            x.dtype().is_float(),
-            NotImplemented,
-            "\"batch_norm\" not implemented for '{}'",
-            x.dtype().scalar_name()
-        );
+        ensure!(x.ndim() >= 2 || x.numel() == 0, Runtime, "batch_norm: expected at least 2 dimensions, got {}", x.ndim());
+        ensure!(x.dtype().is_float(), NotImplemented, "\"batch_norm\" not implemented for '{}'", x.dtype().scalar_name());
         for t in [self.mean, self.var, self.w, self.b].into_iter().flatten() {
             ensure!(
                 t.dtype() == x.dtype() || (x.dtype().size() == 2 && t.dtype() == Dtype::F32),
@@ -80,12 +51,7 @@ impl Parts<'_> {
 
 /// Moves a running statistic towards `new`, in place and without history.
 fn update(running: &Tensor, new: &Tensor, momentum: f64) -> Result<()> {
-    let value = no_grad(|| {
-        add(
-            &ops(&MUL, &running.detach(), 1.0 - momentum)?,
-            &ops(&MUL, new, momentum)?,
-        )
-    })?;
+    let value = no_grad(|| add(&ops(&MUL, &running.detach(), 1.0 - momentum)?, &ops(&MUL, new, momentum)?))?;
     copy::copy_raw(running, &value)?;
     running.storage().bump_version();
     Ok(())
@@ -102,14 +68,7 @@ fn unbiased(rstd: &Tensor, eps: f64, n: usize) -> Result<Tensor> {
         compile(1, "", two_params)
     });
     let factor = n as f64 / (n as f64 - 1.0);
-    apply(
-        f,
-        &[Operand::T(rstd.clone())],
-        &[eps.into(), factor.into()],
-        rstd.dtype(),
-        rstd.dtype(),
-        None,
-    )
+    apply(f, &[Operand::T(rstd.clone())], &[eps.into(), factor.into()], rstd.dtype(), rstd.dtype(), None)
 }
 
 /// Batch norm over all dimensions but the second; while training also the mean and the reciprocal deviation
@@ -123,6 +82,9 @@ pub fn native_batch_norm(
 ) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
     p.check(x, training)?;
     x.check_data("batch_norm")?;
+    if x.ndim() < 2 {
+        return Ok((copy::clone(x, None)?, None));
+    }
     if !training {
         return Ok((evaluate(x, p, eps)?, None));
     }
@@ -139,17 +101,7 @@ pub fn native_batch_norm(
     let mut shape: Dims = x.dims();
     shape.truncate(x.ndim());
     let dims: Vec<i64> = (0..x.ndim() as i64).filter(|&d| d != 1).collect();
-    let out = record_affine(
-        "NativeBatchNormBackward0",
-        x,
-        p.w,
-        p.b,
-        out,
-        gr,
-        shape,
-        dims,
-        eps,
-    );
+    record_affine("NativeBatchNormBackward0", x, p.w, p.b, &[&out], gr, shape, dims, eps);
     Ok((out, Some((mean, rstd))))
 }
 
@@ -160,22 +112,24 @@ pub(super) fn record_affine(
     x: &Tensor,
     w: Option<&Tensor>,
     b: Option<&Tensor>,
-    out: Tensor,
+    outs: &[&Tensor],
     gr: Groups,
     shape: Dims,
     dims: Vec<i64>,
     eps: f64,
-) -> Tensor {
+) {
     let mut inputs = vec![x];
     inputs.extend(w);
     inputs.extend(b);
     if !crate::autograd::needs_grad(&inputs) {
-        return out;
+        return;
     }
     let (xs, ws) = (save(x), w.map(save));
     let kinds: Vec<Dtype> = inputs.iter().map(|t| t.dtype()).collect();
     let (has_w, has_b) = (w.is_some(), b.is_some());
-    record(name, &inputs, out, move |ctx, g| {
+    record_many(name, &inputs, outs, move |ctx, g| {
+        // The statistics count as constants.
+        let Some(g) = &g[0] else { return Ok(smallvec![None; kinds.len()]) };
         let x = xs.get(ctx)?;
         let w = ws.as_ref().map(|w| w.get(ctx)).transpose()?;
         let (dx, dw, db) = if is_grad_enabled() {
@@ -199,31 +153,22 @@ fn evaluate(x: &Tensor, p: Parts, eps: f64) -> Result<Tensor> {
     static F: [OnceLock<Arc<Compiled>>; 4] = [const { OnceLock::new() }; 4];
     let (has_w, has_b) = (p.w.is_some(), p.b.is_some());
     let f = F[has_w as usize + 2 * has_b as usize].get_or_init(|| {
-        compile(
-            3 + has_w as usize + has_b as usize,
-            "NativeBatchNormBackward0",
-            |x| {
-                let mut y = (x[0] - x[1]) * x[2];
-                if has_w {
-                    y = y * x[3];
-                }
-                if has_b {
-                    y = y + x[3 + has_w as usize];
-                }
-                y
-            },
-        )
+        compile(3 + has_w as usize + has_b as usize, "NativeBatchNormBackward0", |x| {
+            let mut y = (x[0] - x[1]) * x[2];
+            if has_w {
+                y = y * x[3];
+            }
+            if has_b {
+                y = y + x[3 + has_w as usize];
+            }
+            y
+        })
     });
-    let (Some(mean), Some(var)) = (p.mean, p.var) else {
-        bail!(Runtime, "running_mean must be defined in evaluation mode")
-    };
+    let (Some(mean), Some(var)) = (p.mean, p.var) else { bail!(Runtime, "running_mean must be defined in evaluation mode") };
     let wide = copy::to_dtype(&var.detach(), var.dtype().compute())?;
     let rstd = no_grad(|| op1(&RSQRT, &ops(&ADD, &wide, eps)?))?;
-    let mut operands = vec![
-        Operand::T(x.clone()),
-        Operand::T(per_channel(mean, x.ndim())?),
-        Operand::T(per_channel(&rstd, x.ndim())?),
-    ];
+    let mut operands =
+        vec![Operand::T(x.clone()), Operand::T(per_channel(mean, x.ndim())?), Operand::T(per_channel(&rstd, x.ndim())?)];
     for t in [p.w, p.b].into_iter().flatten() {
         operands.push(Operand::T(per_channel(t, x.ndim())?));
     }
@@ -234,17 +179,11 @@ fn evaluate(x: &Tensor, p: Parts, eps: f64) -> Result<Tensor> {
 pub fn batch_norm(x: &Tensor, p: Parts, training: bool, momentum: f64, eps: f64) -> Result<Tensor> {
     if training {
         ensure!(
-            x.ndim() != 1,
+            x.ndim() != 1 || p.mean.is_some(),
             Index,
             "Dimension out of range (expected to be in range of [-1, 0], but got 1)"
         );
-        let values = x
-            .shape()
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != 1)
-            .map(|(_, s)| s)
-            .product::<usize>();
+        let values = x.shape().iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, s)| s).product::<usize>();
         ensure!(
             values != 1 || x.ndim() == 0,
             Value,
@@ -256,24 +195,13 @@ pub fn batch_norm(x: &Tensor, p: Parts, training: bool, momentum: f64, eps: f64)
 }
 
 /// Every channel of every sample on its own. Differentiable.
-pub fn instance_norm(
-    x: &Tensor,
-    p: Parts,
-    use_input_stats: bool,
-    momentum: f64,
-    eps: f64,
-) -> Result<Tensor> {
+pub fn instance_norm(x: &Tensor, p: Parts, use_input_stats: bool, momentum: f64, eps: f64) -> Result<Tensor> {
     ensure!(
         use_input_stats || (p.mean.is_some() && p.var.is_some()),
         Runtime,
         "Expected running_mean and running_var to be defined when use_input_stats is false"
     );
-    ensure!(
-        x.ndim() >= 2,
-        Runtime,
-        "instance_norm: expected at least 2 dimensions, got {}",
-        x.ndim()
-    );
+    ensure!(x.ndim() >= 2, Runtime, "instance_norm: expected at least 2 dimensions, got {}", x.ndim());
     let (n, c) = (x.shape()[0], x.shape()[1]);
     let mut flat = x.dims();
     (flat[0], flat[1]) = (1, n * c);
@@ -283,30 +211,15 @@ pub fn instance_norm(
         let wide = view::expand(&view::reshape_to(t, &[1, t.numel()])?, &[n, t.numel()])?;
         Ok(Some(view::reshape_to(&wide, &[n * t.numel()])?))
     };
-    let own = |t: Option<&Tensor>| -> Result<Option<Tensor>> {
-        each(t)?.map(|t| copy::clone(&t, None)).transpose()
-    };
+    let own = |t: Option<&Tensor>| -> Result<Option<Tensor>> { each(t)?.map(|t| copy::clone(&t, None)).transpose() };
     let (w, b) = (each(p.w)?, each(p.b)?);
     let (mean, var) = no_grad(|| -> Result<_> { Ok((own(p.mean)?, own(p.var)?)) })?;
-    let parts = Parts {
-        w: w.as_ref(),
-        b: b.as_ref(),
-        mean: mean.as_ref(),
-        var: var.as_ref(),
-    };
-    let (out, _) = native_batch_norm(
-        &view::reshape_to(x, &flat)?,
-        parts,
-        use_input_stats,
-        momentum,
-        eps,
-    )?;
+    let parts = Parts { w: w.as_ref(), b: b.as_ref(), mean: mean.as_ref(), var: var.as_ref() };
+    let (out, _) = native_batch_norm(&view::reshape_to(x, &flat)?, parts, use_input_stats, momentum, eps)?;
     if use_input_stats && n > 0 {
         for (running, moved) in [(p.mean, &mean), (p.var, &var)] {
             if let (Some(running), Some(moved)) = (running, moved) {
-                let sum = no_grad(|| {
-                    reduce::sum(&view::reshape_to(moved, &[n, c])?, Some(&[0]), false, None)
-                })?;
+                let sum = no_grad(|| reduce::sum(&view::reshape_to(moved, &[n, c])?, Some(&[0]), false, None))?;
                 copy::copy_raw(running, &ops(&MUL, &sum.detach(), 1.0 / n as f64)?)?;
                 running.storage().bump_version();
             }
@@ -317,12 +230,7 @@ pub fn instance_norm(
 
 /// The parts at these positions of the arguments.
 fn parts(a: &Args, w: usize, b: usize, mean: usize, var: usize) -> Parts<'_> {
-    Parts {
-        w: a.ot(w),
-        b: a.ot(b),
-        mean: a.ot(mean),
-        var: a.ot(var),
-    }
+    Parts { w: a.ot(w), b: a.ot(b), mean: a.ot(mean), var: a.ot(var) }
 }
 
 pub(super) fn register(r: &mut Registry) {

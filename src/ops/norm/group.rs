@@ -21,17 +21,8 @@ pub fn native_group_norm(
     b: Option<&Tensor>,
     eps: f64,
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    ensure!(
-        x.ndim() >= 2,
-        Runtime,
-        "Expected at least 2 dimensions for input tensor but received {}",
-        x.ndim()
-    );
-    ensure!(
-        groups > 0,
-        Runtime,
-        "Expected num groups to be greater than 0, got {groups}"
-    );
+    ensure!(x.ndim() >= 2, Runtime, "Expected at least 2 dimensions for input tensor but received {}", x.ndim());
+    ensure!(groups > 0, Runtime, "Expected num groups to be greater than 0, got {groups}");
     let c = x.shape()[1];
     ensure!(
         c as i64 % groups == 0,
@@ -49,62 +40,31 @@ pub fn native_group_norm(
                 show(x.shape())
             );
             ensure!(
-                t.dtype() == x.dtype()
-                    || (x.dtype().size() == 2 && t.dtype() == crate::dtype::Dtype::F32),
+                t.dtype() == x.dtype() || (x.dtype().size() == 2 && t.dtype() == crate::dtype::Dtype::F32),
                 Runtime,
                 "mixed dtype (CPU): expect parameter to have scalar type of Float"
             );
         }
     }
-    ensure!(
-        x.dtype().is_float(),
-        NotImplemented,
-        "\"GroupNormKernelImpl\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(x.dtype().is_float(), NotImplemented, "\"GroupNormKernelImpl\" not implemented for '{}'", x.dtype().scalar_name());
     x.check_data("group_norm")?;
     let (n, groups) = (x.shape()[0], groups as usize);
     let gr = Groups::of_channels(x, groups);
     let (out, mean, rstd) = forward(x, gr, w, b, eps)?;
     let shape: Dims = smallvec![n, groups, gr.size()];
-    let out = record_affine(
-        "NativeGroupNormBackward0",
-        x,
-        w,
-        b,
-        out,
-        gr,
-        shape,
-        vec![2],
-        eps,
-    );
-    let stat = |t: Tensor| view::reshape_to(&copy::to_dtype(&t, x.dtype())?, &[n, groups]);
-    Ok((out, stat(mean)?, stat(rstd)?))
+    let stat = |t: Tensor| -> Result<Tensor> { Ok(view::reshape_to(&copy::to_dtype(&t, x.dtype())?, &[n, groups])?.detach()) };
+    let (mean, rstd) = (stat(mean)?, stat(rstd)?);
+    record_affine("NativeGroupNormBackward0", x, w, b, &[&out, &mean, &rstd], gr, shape, vec![2], eps);
+    Ok((out, mean, rstd))
 }
 
-fn functional_group_norm(
-    x: &Tensor,
-    groups: i64,
-    w: Option<&Tensor>,
-    b: Option<&Tensor>,
-    eps: f64,
-) -> Result<Tensor> {
-    ensure!(
-        x.ndim() >= 2,
-        Runtime,
-        "Expected at least 2 dimensions for input tensor but received {}",
-        x.ndim()
-    );
+fn functional_group_norm(x: &Tensor, groups: i64, w: Option<&Tensor>, b: Option<&Tensor>, eps: f64) -> Result<Tensor> {
+    ensure!(x.ndim() >= 2, Runtime, "Expected at least 2 dimensions for input tensor but received {}", x.ndim());
     ensure!(groups != 0, Value, "integer division or modulo by zero");
     let mut seen = vec![(x.shape()[0] * x.shape()[1]) as i64 / groups, groups];
     seen.extend(x.shape()[2..].iter().map(|&s| s as i64));
     let values: i64 = seen[0] * seen[2..].iter().product::<i64>();
-    ensure!(
-        values != 1,
-        Value,
-        "Expected more than 1 value per channel when training, got input size {}",
-        show(&seen)
-    );
+    ensure!(values != 1, Value, "Expected more than 1 value per channel when training, got input size {}", show(&seen));
     Ok(native_group_norm(x, groups, w, b, eps)?.0)
 }
 
@@ -125,9 +85,7 @@ fn window_sum(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
         });
     }
     let out = copy::to_dtype(&out, x.dtype())?;
-    Ok(record("AvgPool3DBackward0", &[x], out, move |_, g| {
-        Ok(smallvec![Some(window_sum(g, after, before)?)])
-    }))
+    Ok(record("AvgPool3DBackward0", &[x], out, move |_, g| Ok(smallvec![Some(window_sum(g, after, before)?)])))
 }
 
 fn add_to<T: Num>(to: &mut [T], from: &[T]) {
@@ -145,17 +103,8 @@ pub fn local_response_norm(x: &Tensor, size: i64, alpha: f64, beta: f64, k: f64)
     if x.numel() == 0 {
         return Ok(x.clone());
     }
-    ensure!(
-        size > 0,
-        Runtime,
-        "kernel size should be greater than zero, but got kH: {size} kW: 1"
-    );
-    ensure!(
-        x.dtype().is_float(),
-        NotImplemented,
-        "\"avg_pool2d_out_frame\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(size > 0, Runtime, "kernel size should be greater than zero, but got kH: {size} kW: 1");
+    ensure!(x.dtype().is_float(), NotImplemented, "\"avg_pool2d_out_frame\" not implemented for '{}'", x.dtype().scalar_name());
     x.check_data("local_response_norm")?;
     let n = size as usize;
     let sums = window_sum(&mul(x, x)?, n / 2, (n - 1) / 2)?;

@@ -41,16 +41,10 @@ fn check(x: &Tensor, shape: &[i64], w: Option<&Tensor>, b: Option<&Tensor>) -> R
         &show(shape)[1..],
         show(x.shape())
     );
-    ensure!(
-        x.dtype().is_float(),
-        NotImplemented,
-        "\"LayerNormKernelImpl\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(x.dtype().is_float(), NotImplemented, "\"LayerNormKernelImpl\" not implemented for '{}'", x.dtype().scalar_name());
     for t in [w, b].into_iter().flatten() {
         ensure!(
-            t.dtype() == x.dtype()
-                || (t.dtype() == crate::dtype::Dtype::F32 && x.dtype().size() == 2),
+            t.dtype() == x.dtype() || (t.dtype() == crate::dtype::Dtype::F32 && x.dtype().size() == 2),
             Runtime,
             "mixed dtype (CPU): expect parameter to have scalar type of Float"
         );
@@ -59,24 +53,12 @@ fn check(x: &Tensor, shape: &[i64], w: Option<&Tensor>, b: Option<&Tensor>) -> R
 }
 
 /// `(x - mean) / sqrt(var + eps) * weight + bias` over the trailing dimensions. Differentiable.
-pub fn layer_norm(
-    x: &Tensor,
-    shape: &[i64],
-    w: Option<&Tensor>,
-    b: Option<&Tensor>,
-    eps: f64,
-) -> Result<Tensor> {
+pub fn layer_norm(x: &Tensor, shape: &[i64], w: Option<&Tensor>, b: Option<&Tensor>, eps: f64) -> Result<Tensor> {
     Ok(native(x, shape, w, b, eps)?.0)
 }
 
 /// [`layer_norm`], with the mean and the reciprocal of the deviation of each row.
-fn native(
-    x: &Tensor,
-    shape: &[i64],
-    w: Option<&Tensor>,
-    b: Option<&Tensor>,
-    eps: f64,
-) -> Result<(Tensor, Tensor, Tensor)> {
+fn native(x: &Tensor, shape: &[i64], w: Option<&Tensor>, b: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
     let tail = check(x, shape, w, b)?;
     run(x, &tail, w, b, eps, true)
 }
@@ -116,10 +98,7 @@ fn run(
     let kind = from.dtype();
     let (wd, bd) = (dense_as(w, kind)?, dense_as(b, kind)?);
     let out = from.empty_like()?;
-    let (mean, rstd) = (
-        Tensor::empty(&stat_shape, kind, x.device())?,
-        Tensor::empty(&stat_shape, kind, x.device())?,
-    );
+    let (mean, rstd) = (Tensor::empty(&stat_shape, kind, x.device())?, Tensor::empty(&stat_shape, kind, x.device())?);
     let n: usize = tail.iter().product();
     dispatch!(float "LayerNormKernelImpl", kind, T => {
         let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
@@ -134,17 +113,15 @@ fn run(
         });
     });
     let out = copy::to_dtype(&out, x.dtype())?;
-    let (mean, rstd) = (
-        copy::to_dtype(&mean, x.dtype())?,
-        copy::to_dtype(&rstd, x.dtype())?,
-    );
+    let (mean, rstd) = (copy::to_dtype(&mean, x.dtype())?, copy::to_dtype(&rstd, x.dtype())?);
     let mut inputs = vec![x];
     inputs.extend(w);
     inputs.extend(b);
     let out = if needs_grad(&inputs) {
         let (xs, ws) = (save(x), w.map(save));
         let (has_w, has_b) = (w.is_some(), b.is_some());
-        record("NativeLayerNormBackward0", &inputs, out, move |ctx, g| {
+        let name = if center { "NativeLayerNormBackward0" } else { "MulBackward0" };
+        record(name, &inputs, out, move |ctx, g| {
             let x = xs.get(ctx)?;
             let w = ws.as_ref().map(|w| w.get(ctx)).transpose()?;
             let mut grads: Grads = smallvec![None; 1 + has_w as usize + has_b as usize];
@@ -178,37 +155,19 @@ pub fn moments<T: Num>(x: &[T], y: &mut [T], eps: f64, center: bool) -> (T, T) {
     (mean, T::ONE / (dot_row(y, y) / n + T::of(eps)).sqrt())
 }
 
-fn normalise<T: Num>(
-    x: &[T],
-    y: &mut [T],
-    w: Option<&[T]>,
-    b: Option<&[T]>,
-    eps: f64,
-    center: bool,
-) -> (T, T) {
+fn normalise<T: Num>(x: &[T], y: &mut [T], w: Option<&[T]>, b: Option<&[T]>, eps: f64, center: bool) -> (T, T) {
     let (mean, rstd) = moments(x, y, eps, center);
     match (w, b) {
         (None, None) => y.iter_mut().for_each(|y| *y = *y * rstd),
         (Some(w), None) => y.iter_mut().zip(w).for_each(|(y, &w)| *y = *y * rstd * w),
         (None, Some(b)) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = *y * rstd + b),
-        (Some(w), Some(b)) => y
-            .iter_mut()
-            .zip(w)
-            .zip(b)
-            .for_each(|((y, &w), &b)| *y = *y * rstd * w + b),
+        (Some(w), Some(b)) => y.iter_mut().zip(w).zip(b).for_each(|((y, &w), &b)| *y = *y * rstd * w + b),
     }
     (mean, rstd)
 }
 
 /// Gradients of input, weight and bias.
-fn backward(
-    x: &Tensor,
-    g: &Tensor,
-    w: Option<&Tensor>,
-    lead: usize,
-    eps: f64,
-    center: bool,
-) -> Result<(Tensor, Tensor, Tensor)> {
+fn backward(x: &Tensor, g: &Tensor, w: Option<&Tensor>, lead: usize, eps: f64, center: bool) -> Result<(Tensor, Tensor, Tensor)> {
     let (xd, gd) = (dense(x)?, dense(g)?);
     let kind = xd.dtype();
     let wd = dense_as(w, kind)?;
@@ -250,53 +209,25 @@ fn backward(
     });
     let total = reduce::sum(&partial, Some(&[1]), false, None)?;
     let (dw, db) = (view::select(&total, 0, 0)?, view::select(&total, 0, 1)?);
-    let dw = copy::to_dtype(
-        &view::reshape_to(&dw, tail)?,
-        w.map_or(x.dtype(), Tensor::dtype),
-    )?;
-    Ok((
-        copy::to_dtype(&dx, x.dtype())?,
-        dw,
-        view::reshape_to(&db, tail)?,
-    ))
+    let dw = copy::to_dtype(&view::reshape_to(&dw, tail)?, w.map_or(x.dtype(), Tensor::dtype))?;
+    Ok((copy::to_dtype(&dx, x.dtype())?, dw, view::reshape_to(&db, tail)?))
 }
 
 /// The normalised input, and the gradient of the input for a gradient `gw` of it, over `dims`: in
 /// differentiable ops.
-pub fn composed_parts(
-    x: &Tensor,
-    gw: &Tensor,
-    dims: &[i64],
-    eps: f64,
-    center: bool,
-) -> Result<(Tensor, Tensor)> {
+pub fn composed_parts(x: &Tensor, gw: &Tensor, dims: &[i64], eps: f64, center: bool) -> Result<(Tensor, Tensor)> {
     let n: usize = dims.iter().map(|&d| x.size(d as usize)).product();
     let mean = |t: &Tensor| -> Result<Tensor> { ops(&MUL, &sum_keep(t, dims)?, 1.0 / n as f64) };
-    let d = if center {
-        sub(x, &mean(x)?)?
-    } else {
-        x.clone()
-    };
+    let d = if center { sub(x, &mean(x)?)? } else { x.clone() };
     let rstd = op1(&RSQRT, &ops(&ADD, &mean(&mul(&d, &d)?)?, eps)?)?;
     let hat = mul(&d, &rstd)?;
-    let gc = if center {
-        sub(gw, &mean(gw)?)?
-    } else {
-        gw.clone()
-    };
+    let gc = if center { sub(gw, &mean(gw)?)? } else { gw.clone() };
     let inner = sub(&gc, &mul(&hat, &mean(&mul(gw, &hat)?)?)?)?;
     Ok((mul(&rstd, &inner)?, hat))
 }
 
 /// [`backward`] in differentiable ops.
-fn composed(
-    x: &Tensor,
-    g: &Tensor,
-    w: Option<&Tensor>,
-    lead: usize,
-    eps: f64,
-    center: bool,
-) -> Result<(Tensor, Tensor, Tensor)> {
+fn composed(x: &Tensor, g: &Tensor, w: Option<&Tensor>, lead: usize, eps: f64, center: bool) -> Result<(Tensor, Tensor, Tensor)> {
     let dims: Vec<i64> = (lead..x.ndim()).map(|d| d as i64).collect();
     let gw = match w {
         Some(w) => mul(g, w)?,
@@ -306,11 +237,7 @@ fn composed(
     let tail = &x.shape()[lead..];
     let dw = reduce::sum_to(&mul(g, &hat)?, tail)?;
     let db = reduce::sum_to(g, tail)?;
-    Ok((
-        copy::to_dtype(&dx, x.dtype())?,
-        copy::to_dtype(&dw, w.map_or(x.dtype(), Tensor::dtype))?,
-        db,
-    ))
+    Ok((copy::to_dtype(&dx, x.dtype())?, copy::to_dtype(&dw, w.map_or(x.dtype(), Tensor::dtype))?, db))
 }
 
 pub(super) fn register(r: &mut Registry) {

@@ -89,9 +89,7 @@ fn exp_f32(x: f32) -> f32 {
     let y = p * (r * r) + r + 1.0;
     let k = k as i32;
     let half = k >> 1;
-    let y = y
-        * f32::from_bits(((half + 127) as u32) << 23)
-        * f32::from_bits(((k - half + 127) as u32) << 23);
+    let y = y * f32::from_bits(((half + 127) as u32) << 23) * f32::from_bits(((k - half + 127) as u32) << 23);
     if nan { f32::NAN } else { y }
 }
 
@@ -102,8 +100,7 @@ pub fn dense(x: &Tensor) -> Result<Tensor> {
 
 /// An optional tensor as [`dense`], converted to `dtype`.
 pub fn dense_as(x: Option<&Tensor>, dtype: Dtype) -> Result<Option<Tensor>> {
-    x.map(|x| copy::contiguous(&copy::to_dtype(&x.detach(), dtype)?))
-        .transpose()
+    x.map(|x| copy::contiguous(&copy::to_dtype(&x.detach(), dtype)?)).transpose()
 }
 
 /// A row of the elementwise table over two tensors.
@@ -136,9 +133,7 @@ pub fn dot_row<T: Num>(a: &[T], b: &[T]) -> T {
             lanes[k] += x[k] * y[k];
         }
     }
-    let mut total = (lanes[0] + lanes[4])
-        + (lanes[2] + lanes[6])
-        + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+    let mut total = (lanes[0] + lanes[4]) + (lanes[2] + lanes[6]) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
     for k in a.len() / 8 * 8..a.len() {
         total += a[k] * b[k];
     }

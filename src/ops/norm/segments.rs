@@ -34,30 +34,14 @@ impl Groups {
     pub fn batch(x: &Tensor) -> Groups {
         let (n, c) = (x.shape()[0], x.shape()[1]);
         let inner = x.shape()[2..].iter().product();
-        Groups {
-            n,
-            c,
-            inner,
-            groups: c,
-            count: n,
-            step: c,
-            skip: 1,
-        }
+        Groups { n, c, inner, groups: c, count: n, step: c, skip: 1 }
     }
 
     /// `groups` for each sample; they divide the channels.
     pub fn of_channels(x: &Tensor, groups: usize) -> Groups {
         let (n, c) = (x.shape()[0], x.shape()[1]);
         let inner = x.shape()[2..].iter().product();
-        Groups {
-            n,
-            c,
-            inner,
-            groups: n * groups,
-            count: c / groups,
-            step: 1,
-            skip: c / groups,
-        }
+        Groups { n, c, inner, groups: n * groups, count: c / groups, step: 1, skip: c / groups }
     }
 
     /// Elements of a group.
@@ -93,21 +77,12 @@ impl Groups {
 }
 
 /// The normalised input, scaled and shifted by channel; mean and reciprocal deviation of every group.
-pub fn forward(
-    x: &Tensor,
-    gr: Groups,
-    w: Option<&Tensor>,
-    b: Option<&Tensor>,
-    eps: f64,
-) -> Result<(Tensor, Tensor, Tensor)> {
+pub fn forward(x: &Tensor, gr: Groups, w: Option<&Tensor>, b: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
     let from = dense(x)?;
     let kind = from.dtype();
     let (wd, bd) = (dense_as(w, kind)?, dense_as(b, kind)?);
     let out = from.empty_like()?;
-    let (mean, rstd) = (
-        Tensor::empty(&[gr.groups], kind, x.device())?,
-        Tensor::empty(&[gr.groups], kind, x.device())?,
-    );
+    let (mean, rstd) = (Tensor::empty(&[gr.groups], kind, x.device())?, Tensor::empty(&[gr.groups], kind, x.device())?);
     dispatch!(float "batch_norm", kind, T => {
         let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
         let to = SendPtr(out.data_mut::<T>().as_mut_ptr());
@@ -139,13 +114,7 @@ pub fn forward(
 }
 
 /// Gradients of input, weight and bias (the last two in the dtype that kernels compute in).
-pub fn backward(
-    x: &Tensor,
-    g: &Tensor,
-    gr: Groups,
-    w: Option<&Tensor>,
-    eps: f64,
-) -> Result<(Tensor, Tensor, Tensor)> {
+pub fn backward(x: &Tensor, g: &Tensor, gr: Groups, w: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
     let (xd, gd) = (dense(x)?, dense(g)?);
     let kind = xd.dtype();
     let wd = dense_as(w, kind)?;
@@ -192,11 +161,7 @@ pub fn backward(
         });
     });
     let total = reduce::sum(&sums, Some(&[1]), false, None)?;
-    Ok((
-        copy::to_dtype(&dx, x.dtype())?,
-        view::select(&total, 0, 0)?,
-        view::select(&total, 0, 1)?,
-    ))
+    Ok((copy::to_dtype(&dx, x.dtype())?, view::select(&total, 0, 0)?, view::select(&total, 0, 1)?))
 }
 
 /// A weight for each channel, in a shape that broadcasts over `[N, C, ...]`.
@@ -219,20 +184,10 @@ pub fn composed(
         Some(w) => mul(g, &per_channel(w, x.ndim())?)?,
         None => g.clone(),
     };
-    let (dx, hat) = composed_parts(
-        &view::reshape_to(x, shape)?,
-        &view::reshape_to(&gw, shape)?,
-        dims,
-        eps,
-        true,
-    )?;
+    let (dx, hat) = composed_parts(&view::reshape_to(x, shape)?, &view::reshape_to(&gw, shape)?, dims, eps, true)?;
     let hat = view::reshape_to(&hat, x.shape())?;
     let others: SmallVec<[i64; 6]> = (0..x.ndim() as i64).filter(|&d| d != 1).collect();
     let dw = reduce::sum(&mul(g, &hat)?, Some(&others), false, None)?;
     let db = reduce::sum(g, Some(&others), false, None)?;
-    Ok((
-        copy::to_dtype(&view::reshape_to(&dx, x.shape())?, x.dtype())?,
-        dw,
-        db,
-    ))
+    Ok((copy::to_dtype(&view::reshape_to(&dx, x.shape())?, x.dtype())?, dw, db))
 }

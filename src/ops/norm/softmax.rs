@@ -44,24 +44,14 @@ fn along(x: &Tensor, dim: i64, dtype: Option<Dtype>, mode: Mode) -> Result<Tenso
     let dim = wrap_dim(dim, x.ndim())?;
     let out = forward(&x, dim, mode)?;
     let y = save_output(&out, 0);
-    let name = if log {
-        "LogSoftmaxBackward0"
-    } else {
-        "SoftmaxBackward0"
-    };
-    Ok(record(name, &[&x], out, move |ctx, g| {
-        Ok(smallvec![Some(backward(g, &y.get(ctx)?, dim, log)?)])
-    }))
+    let name = if log { "LogSoftmaxBackward0" } else { "SoftmaxBackward0" };
+    Ok(record(name, &[&x], out, move |ctx, g| Ok(smallvec![Some(backward(g, &y.get(ctx)?, dim, log)?)])))
 }
 
 /// Elements before, in and after the dimension.
 fn split(x: &Tensor, dim: usize) -> (usize, usize, usize) {
     let s = x.shape();
-    (
-        s.iter().take(dim).product(),
-        x.size(dim),
-        s.iter().skip(dim + 1).product(),
-    )
+    (s.iter().take(dim).product(), x.size(dim), s.iter().skip(dim + 1).product())
 }
 
 /// Rows handled at a time, so that a piece of work is worth handing to a thread.
@@ -79,11 +69,7 @@ fn forward(x: &Tensor, dim: usize, mode: Mode) -> Result<Tensor> {
         (true, false) => "log_softmax_kernel_impl",
     };
     if !x.dtype().is_float() {
-        crate::bail!(
-            NotImplemented,
-            "\"{name}\" not implemented for '{}'",
-            x.dtype().scalar_name()
-        );
+        crate::bail!(NotImplemented, "\"{name}\" not implemented for '{}'", x.dtype().scalar_name());
     }
     if x.device() == crate::device::Device::Meta {
         return x.empty_like();
@@ -121,13 +107,8 @@ fn largest<T: Num>(row: &[T]) -> T {
             lanes[k] = if c[k] > lanes[k] { c[k] } else { lanes[k] };
         }
     }
-    let m = lanes
-        .iter()
-        .fold(T::LOWEST, |m, &v| if v > m { v } else { m });
-    chunks
-        .remainder()
-        .iter()
-        .fold(m, |m, &v| if v > m { v } else { m })
+    let m = lanes.iter().fold(T::LOWEST, |m, &v| if v > m { v } else { m });
+    chunks.remainder().iter().fold(m, |m, &v| if v > m { v } else { m })
 }
 
 fn forward_row<T: Num>(x: &[T], y: &mut [T], mode: Mode) {
@@ -230,11 +211,7 @@ fn backward_block<T: Num>(g: &[T], y: &[T], out: &mut [T], sums: &mut [T], log: 
             reduce::sum_row(out)
         };
         for k in 0..g.len() {
-            out[k] = if log {
-                g[k] - y[k].exp() * s
-            } else {
-                y[k] * (g[k] - s)
-            };
+            out[k] = if log { g[k] - y[k].exp() * s } else { y[k] * (g[k] - s) };
         }
         return;
     }
@@ -245,16 +222,9 @@ fn backward_block<T: Num>(g: &[T], y: &[T], out: &mut [T], sums: &mut [T], log: 
         }
     }
     for (i, out) in out.chunks_exact_mut(inner).enumerate() {
-        let (g, y) = (
-            &g[i * inner..(i + 1) * inner],
-            &y[i * inner..(i + 1) * inner],
-        );
+        let (g, y) = (&g[i * inner..(i + 1) * inner], &y[i * inner..(i + 1) * inner]);
         for k in 0..inner {
-            out[k] = if log {
-                g[k] - y[k].exp() * sums[k]
-            } else {
-                y[k] * (g[k] - sums[k])
-            };
+            out[k] = if log { g[k] - y[k].exp() * sums[k] } else { y[k] * (g[k] - sums[k]) };
         }
     }
 }
@@ -262,36 +232,26 @@ fn backward_block<T: Num>(g: &[T], y: &[T], out: &mut [T], sums: &mut [T], log: 
 /// The dimension of `F.softmax(x)` where none was given.
 fn implicit_dim(name: &str, a: &Args) -> i64 {
     a.oint(1).unwrap_or_else(|| {
-        warn(format!("Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."));
+        warn(format!(
+            "Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
+        ));
         if matches!(a.t(0).ndim(), 0 | 1 | 3) { 0 } else { 1 }
     })
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op(
-        "fm",
-        "softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
-        "exp(x) / sum(exp(x)) along dim.",
-        |a| softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "log_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
-        "The logarithm of softmax.",
-        |a| log_softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from),
-    );
-    r.op(
-        "s",
-        "softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
-        "exp(x) / sum(exp(x)) along dim.",
-        |a| softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from),
-    );
-    r.op(
-        "s",
-        "log_softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
-        "The logarithm of softmax.",
-        |a| log_softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from),
-    );
+    r.op("fm", "softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", "exp(x) / sum(exp(x)) along dim.", |a| {
+        softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from)
+    });
+    r.op("fm", "log_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", "The logarithm of softmax.", |a| {
+        log_softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from)
+    });
+    r.op("s", "softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor", "exp(x) / sum(exp(x)) along dim.", |a| {
+        softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from)
+    });
+    r.op("s", "log_softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor", "The logarithm of softmax.", |a| {
+        log_softmax(a.t(0), a.int(1), a.dtype(2)).map(Ret::from)
+    });
     r.op(
         "n",
         "softmax(Tensor self, int? dim=None, int _stacklevel=3, ScalarType? dtype=None) -> Tensor",
