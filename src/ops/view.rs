@@ -584,6 +584,10 @@ pub(super) fn register(r: &mut Registry) {
         ensure!(a.t(2).ndim() == 0 && a.t(2).dtype().is_integral() && a.t(2).dtype() != Dtype::Bool, Runtime, "start must be an 0-dim integral Tensor.");
         narrow(a.t(0), a.int(1), a.t(2).item()?.i64(), a.int(3)).map(Ret::from)
     });
+    r.op("fm", "narrow(Tensor self, int dim, Tensor start, int length) -> Tensor", "narrow; start is a 0-d integer tensor.", |a| {
+        ensure!(a.t(2).ndim() == 0 && a.t(2).dtype().is_integral() && a.t(2).dtype() != Dtype::Bool, Runtime, "start must be an 0-dim integral Tensor.");
+        narrow(a.t(0), a.int(1), a.t(2).item()?.i64(), a.int(3)).map(Ret::from)
+    });
     r.op("fm", "narrow(Tensor self, int dim, int start, int length) -> Tensor", "length indices of a dimension.", |a| {
         narrow(a.t(0), a.int(1), a.int(2), a.int(3)).map(Ret::from)
     });

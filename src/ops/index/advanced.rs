@@ -192,6 +192,16 @@ pub fn destination(x: &Tensor, target: Option<&Tensor>) -> Result<Tensor> {
 
 /// Values to be written to `out`: contiguous, and not in memory that is being written.
 pub fn values_for(out: &Tensor, values: &Tensor) -> Result<Tensor> {
+    let dense = |t: &Tensor| t.layout().is_dense() && t.numel() > 0;
+    if values.same_storage(out) && values.numel() > 1 && dense(values) && dense(out) {
+        let range = |t: &Tensor| (t.layout().offset, t.layout().offset + t.numel());
+        let ((a, b), (c, d)) = (range(values), range(out));
+        ensure!(
+            a >= d || c >= b,
+            Runtime,
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. Please clone() the tensor before performing the operation."
+        );
+    }
     let v = copy::contiguous(&values.detach())?;
     if v.same_storage(out) { copy::clone(&v.detach(), Some(crate::ops::MemoryFormat::Contiguous)) } else { Ok(v) }
 }

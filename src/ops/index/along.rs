@@ -24,7 +24,9 @@ pub fn at_least_1d(x: &Tensor) -> Result<Tensor> {
 /// The index of `op` as contiguous int64 with the dimensions of `x`; checks what does not depend on values.
 fn checked_index(x: &Tensor, dim: i64, index: &Tensor, op: &str, role: &str) -> Result<(usize, Tensor)> {
     let d = wrap_dim(dim, x.ndim())?;
-    ensure!(matches!(index.dtype(), Dtype::I64 | Dtype::I32), Runtime, "{op}(): Expected dtype int32/int64 for index");
+    // An empty index may be of any dtype.
+    let whole = matches!(index.dtype(), Dtype::I64 | Dtype::I32);
+    ensure!(whole || index.numel() == 0, Runtime, "{op}(): Expected dtype int32/int64 for index");
     let i = copy::contiguous(&at_least_1d(&copy::to_dtype(&index.detach(), Dtype::I64)?)?)?;
     if i.numel() > 0 {
         ensure!(

@@ -47,6 +47,10 @@ fn where_true(l: &Layout, mask: &Tensor) -> Result<Lanes> {
 
 /// A copy of `x` (broadcast with the mask) with a 0-d value where the mask is true. Differentiable.
 pub fn masked_fill(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&Tensor>) -> Result<Tensor> {
+    masked_fill_named(x, mask, value, target, "MaskedFillBackward1")
+}
+
+fn masked_fill_named(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&Tensor>, name: &'static str) -> Result<Tensor> {
     bool_mask(mask, "masked_fill_")?;
     ensure!(
         value.ndim() == 0,
@@ -54,7 +58,7 @@ pub fn masked_fill(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&Te
         "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {} dimension(s).",
         value.ndim()
     );
-    let shape = broadcast(x.shape(), mask.shape())?;
+    let shape = broadcast(mask.shape(), x.shape())?;
     ensure!(
         x.dtype().can_hold(value.dtype()),
         Runtime,
@@ -87,7 +91,6 @@ pub fn masked_fill(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&Te
         return Ok(out);
     }
     let (mask, xs, vd) = (save(mask), x.dims(), value.dtype());
-    let name = if value.requires_grad() { "MaskedFillBackward1" } else { "MaskedFillBackward0" };
     Ok(record(name, &[x, value], out, move |ctx, g| {
         let mask = mask.get(ctx)?;
         let gx = if ctx.needs(0) {
@@ -107,7 +110,7 @@ pub fn masked_fill(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&Te
 /// The elements where the mask is true, as one row. Differentiable.
 pub fn masked_select(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     ensure!(mask.dtype() == Dtype::Bool, Runtime, "masked_select: expected BoolTensor for mask");
-    let shape = broadcast(x.shape(), mask.shape())?;
+    let shape = broadcast(mask.shape(), x.shape())?;
     let source = spread(x, &shape)?;
     let l = where_true(source.layout(), &spread(mask, &shape)?)?;
     let out = Tensor::empty(&[l.numel()], x.dtype(), x.device())?;
@@ -132,7 +135,7 @@ pub fn masked_scatter(x: &Tensor, mask: &Tensor, source: &Tensor, target: Option
         x.dtype().scalar_name(),
         source.dtype().scalar_name()
     );
-    let shape = broadcast(x.shape(), mask.shape())?;
+    let shape = broadcast(mask.shape(), x.shape())?;
     let target = target.filter(|t| t.shape() == shape.as_slice());
     let out = destination(&spread(x, &shape)?, target)?;
     let l = where_true(out.layout(), &spread(mask, &shape)?)?;
@@ -219,7 +222,8 @@ pub(super) fn register(r: &mut Registry) {
         masked_fill(a.t(0), a.t(1), a.t(2), a.target.as_ref()).map(Into::into)
     });
     r.op("fmi", "masked_fill(Tensor self, Tensor mask, Scalar value) -> Tensor", "A number where mask is true.", |a| {
-        masked_fill(a.t(0), a.t(1), &fill_value(a.sc(2), a.t(0).dtype())?, a.target.as_ref()).map(Into::into)
+        let value = fill_value(a.sc(2), a.t(0).dtype())?;
+        masked_fill_named(a.t(0), a.t(1), &value, a.target.as_ref(), "MaskedFillBackward0").map(Into::into)
     });
     r.op("fm", "masked_select(Tensor self, Tensor mask) -> Tensor", "The elements where mask is true.", |a| {
         masked_select(a.t(0), a.t(1)).map(Into::into)

@@ -50,6 +50,7 @@ pub fn index_select(x: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
             index.numel()
         );
     }
+    ensure!(x.size(d) > 0 || index.numel() == 0, Runtime, "index_select(): self indexing axis dim should be positive");
     let flat = at_least_1d(x)?;
     let mut shape = x.dims();
     if !shape.is_empty() {
@@ -112,6 +113,8 @@ pub fn index_add(x: &Tensor, dim: i64, index: &Tensor, source: &Tensor, alpha: S
     check_source(x, d, index, source, "index_add_")?;
     let refuse = |v: i64, n: i64| crate::err!(Runtime, "index {v} is out of bounds for dimension {d} with size {n}");
     let unit = alpha == Scalar::Int(1) || alpha == Scalar::Float(1.0);
+    // A whole-number sum takes a whole factor.
+    let alpha = if x.dtype().is_integral() { Scalar::Int(alpha.i64()) } else { alpha };
     let scaled = if unit { source.detach() } else { copy::to_dtype(&times(&source.detach(), alpha)?, x.dtype())? };
     let out = destination(x, target)?;
     let l = slices(at_least_1d(&out)?.layout(), d, index, false, refuse)?;
@@ -196,6 +199,10 @@ pub fn index_copy(x: &Tensor, dim: i64, index: &Tensor, source: &Tensor, target:
 
 /// A copy of `x` with slices filled with a 0-d value. Differentiable.
 pub fn index_fill(x: &Tensor, dim: i64, index: &Tensor, value: &Tensor, target: Option<&Tensor>) -> Result<Tensor> {
+    index_fill_named(x, dim, index, value, target, "IndexFillBackward1")
+}
+
+fn index_fill_named(x: &Tensor, dim: i64, index: &Tensor, value: &Tensor, target: Option<&Tensor>, name: &'static str) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
     ensure!(index.dtype() == Dtype::I64, Index, "index_fill_(): Expected dtype int64 for index.");
     ensure!(index.ndim() <= 1, Runtime, "Index has to be a vector/scalar");
@@ -220,21 +227,22 @@ pub fn index_fill(x: &Tensor, dim: i64, index: &Tensor, value: &Tensor, target: 
         return Ok(out);
     }
     let (index, vd) = (save(index), value.dtype());
-    let name = if value.requires_grad() { "IndexFillBackward1" } else { "IndexFillBackward0" };
     Ok(record(name, &[x, value], out, move |ctx, g| {
         let index = index.get(ctx)?;
         let gx = if ctx.needs(0) { Some(index_fill(g, dim, &index, &Tensor::scalar(0i64, g.dtype()), None)?) } else { None };
-        let gv = if ctx.needs(1) { Some(copy::to_dtype(&reduce::sum(&select_wrapped(g, dim, &index)?, None, false, None)?, vd)?) } else { None };
+        let gv = if ctx.needs(1) { Some(copy::to_dtype(&reduce::sum(&select_once(g, dim, &index)?, None, false, None)?, vd)?) } else { None };
         Ok(smallvec![gx, gv])
     }))
 }
 
-/// [`index_select`] for an index that may count from the end.
-fn select_wrapped(g: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
+/// [`index_select`] for an index that may count from the end; every slice once.
+fn select_once(g: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
     let n = g.size(wrap_dim(dim, g.ndim())?) as i64;
-    let i = copy::clone(&index.detach(), Some(crate::ops::MemoryFormat::Contiguous))?;
-    i.data_mut::<i64>().iter_mut().filter(|v| **v < 0).for_each(|v| *v += n);
-    index_select(g, dim, &i)
+    let i = copy::contiguous(&index.detach())?;
+    let mut once: Vec<i64> = i.data::<i64>().iter().map(|&v| if v < 0 { v + n } else { v }).collect();
+    once.sort_unstable();
+    once.dedup();
+    index_select(g, dim, &Tensor::from_slice(&once, &[once.len()])?)
 }
 
 // ---- take and put: the tensor as one row ----
@@ -329,7 +337,7 @@ pub fn take_along_dim(x: &Tensor, index: &Tensor, dim: Option<i64>) -> Result<Te
     );
     let Some(dim) = dim else {
         let flat = view::reshape_to(x, &[x.numel()])?;
-        let i = view::reshape_to(index, &[index.numel()])?;
+        let i = from_start(&view::reshape_to(index, &[index.numel()])?, x.numel())?;
         return super::along::gather(&flat, 0, &i);
     };
     ensure!(
@@ -349,7 +357,18 @@ pub fn take_along_dim(x: &Tensor, index: &Tensor, dim: Option<i64>) -> Result<Te
         common[d] = index.shape()[d];
         b = common;
     }
-    super::along::gather(&view::expand(x, &a)?, dim, &view::expand(index, &b)?)
+    super::along::gather(&view::expand(x, &a)?, dim, &from_start(&view::expand(index, &b)?, x.size(d))?)
+}
+
+/// Indices that count from the end, counted from the start.
+fn from_start(index: &Tensor, n: usize) -> Result<Tensor> {
+    let i = copy::contiguous(&copy::to_dtype(&index.detach(), Dtype::I64)?)?;
+    i.check_data("take_along_dim")?;
+    if i.data::<i64>().iter().all(|&v| v >= 0) {
+        return Ok(i);
+    }
+    let all: Vec<i64> = i.data::<i64>().iter().map(|&v| if v < 0 { v.wrapping_add(n as i64) } else { v }).collect();
+    Tensor::from_slice(&all, i.shape())
 }
 
 pub(super) fn register(r: &mut Registry) {
@@ -375,7 +394,8 @@ pub(super) fn register(r: &mut Registry) {
             Runtime,
             "index_fill_(): Converting complex Scalar to non-complex type is not supported"
         );
-        index_fill(x, a.int(1), a.t(2), &fill_value(a.sc(3), x.dtype())?, a.target.as_ref()).map(Into::into)
+        let value = fill_value(a.sc(3), x.dtype())?;
+        index_fill_named(x, a.int(1), a.t(2), &value, a.target.as_ref(), "IndexFillBackward0").map(Into::into)
     });
     r.op("fm", "take(Tensor self, Tensor index) -> Tensor", "Elements by their row-major position.", |a| take(a.t(0), a.t(1)).map(Into::into));
     r.op("fmi", "put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor", "Elements written by their row-major position.", |a| {

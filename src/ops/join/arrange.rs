@@ -78,8 +78,10 @@ pub fn flip(x: &Tensor, dims: &[i64]) -> Result<Tensor> {
 /// Elements moved along dimensions; those that fall off come in at the other end. Differentiable.
 pub fn roll(x: &Tensor, shifts: &[i64], dims: &[i64]) -> Result<Tensor> {
     if dims.is_empty() && shifts.len() == 1 {
-        let flat = view::reshape_to(x, &[x.numel()])?;
-        return view::reshape_to(&roll(&flat, shifts, &[0])?, x.shape());
+        let flat = view::reshape_to(&x.detach(), &[x.numel()])?;
+        let out = view::reshape_to(&roll(&flat, shifts, &[0])?, x.shape())?.detach();
+        let back = shifts[0].saturating_neg();
+        return Ok(record("RollBackward0", &[x], out, move |_, g| Ok(smallvec![Some(roll(g, &[back], &[])?)])));
     }
     ensure!(
         shifts.len() == dims.len() && !shifts.is_empty(),
@@ -232,7 +234,8 @@ fn repeat_interleave(x: &Tensor, times: i64, dim: Option<i64>, output_size: Opti
     wide.insert(d + 1, times as usize);
     let mut shape = x.dims();
     shape[d] = n;
-    view::reshape_to(&view::expand(&view::unsqueeze(&x, d as i64 + 1)?, &wide)?, &shape)
+    let wide = view::expand(&view::unsqueeze(&x, d as i64 + 1)?, &wide)?;
+    view::reshape_to(&copy::clone(&wide, Some(crate::ops::MemoryFormat::Contiguous))?, &shape)
 }
 
 pub(super) fn register(r: &mut Registry) {

@@ -37,11 +37,7 @@ pub fn cat(tensors: &[Tensor], dim: i64) -> Result<Tensor> {
     }
     let dtype = tensors[1..].iter().fold(tensors[0].dtype(), |d, t| d.promote(t.dtype()));
     let skipped = |t: &Tensor| t.shape() == [0];
-    let Some(first) = tensors.iter().find(|t| !skipped(t)) else {
-        wrap_dim(dim, 1)?;
-        let all: Vec<Tensor> = tensors.iter().map(Tensor::detach).collect();
-        return cat_raw(&all, 0, dtype);
-    };
+    let first = tensors.iter().find(|t| !skipped(t)).unwrap_or(&tensors[0]);
     let d = wrap_dim(dim, first.ndim())?;
     for (i, t) in tensors.iter().enumerate().filter(|(_, t)| !skipped(t)) {
         ensure!(
@@ -62,7 +58,7 @@ pub fn cat(tensors: &[Tensor], dim: i64) -> Result<Tensor> {
         }
     }
     let parts: Vec<Tensor> = tensors.iter().filter(|t| !skipped(t)).map(Tensor::detach).collect();
-    let out = cat_raw(&parts, d, dtype)?;
+    let out = if parts.is_empty() { Tensor::empty(&[0], dtype, first.device())? } else { cat_raw(&parts, d, dtype)? };
     let inputs: Vec<&Tensor> = tensors.iter().collect();
     if !needs_grad(&inputs) {
         return Ok(out);

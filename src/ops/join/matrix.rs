@@ -120,8 +120,8 @@ pub fn trace(x: &Tensor) -> Result<Tensor> {
 pub fn meshgrid(tensors: &[Tensor], indexing: Option<&str>) -> Result<Vec<Tensor>> {
     ensure!(!tensors.is_empty(), Runtime, "meshgrid expects a non-empty TensorList");
     for t in tensors {
-        ensure!(t.ndim() <= 1, Runtime, "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {}", show(t.shape()));
         ensure!(t.dtype() == tensors[0].dtype(), Runtime, "meshgrid expects all tensors to have the same dtype");
+        ensure!(t.ndim() <= 1, Runtime, "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {}", show(t.shape()));
         ensure!(t.device() == tensors[0].device(), Runtime, "torch.meshgrid expects all tensors to have the same device");
     }
     if indexing.is_none() {

@@ -58,8 +58,12 @@ pub fn constant_pad_nd(x: &Tensor, pad: &[i64], value: Scalar) -> Result<Tensor>
 /// For each result index the input index it copies; a function of the padded dimension.
 fn sources(mode: &str, n: usize, before: i64, after: i64) -> Option<Vec<usize>> {
     let total = (n as i64).checked_add(before)?.checked_add(after)?;
-    let n = n as i64;
-    if total < 0 || (n == 0 && total > 0) {
+    // Circular padding cuts first and wraps what is left.
+    let (n, cut) = match mode {
+        "circular" => (n as i64 + before.min(0) + after.min(0), -before.min(0)),
+        _ => (n as i64, 0),
+    };
+    if total < 0 || (n <= 0 && total > 0) {
         return None;
     }
     (0..total)
@@ -69,10 +73,10 @@ fn sources(mode: &str, n: usize, before: i64, after: i64) -> Option<Vec<usize>> 
                 "reflect" if i < 0 => -i,
                 "reflect" if i >= n => 2 * (n - 1) - i,
                 "replicate" => i.clamp(0, n - 1),
-                "circular" => i.rem_euclid(n),
+                "circular" => (j - before.max(0)).rem_euclid(n),
                 _ => i,
             };
-            (0..n).contains(&i).then_some(i as usize)
+            (0..n).contains(&i).then_some((i + cut) as usize)
         })
         .collect()
 }
@@ -87,6 +91,12 @@ fn pad_mode(x: &Tensor, pad: &[i64], mode: &str) -> Result<Tensor> {
         3 => nd == 4 || nd == 5,
         _ => false,
     };
+    ensure!(
+        fits || !(2..=5).contains(&nd),
+        NotImplemented,
+        "Padding size {} is not supported for {nd}D input tensor.",
+        pad.len()
+    );
     ensure!(fits, NotImplemented, "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now");
     // Spatial sizes must not be 0; the batch may be.
     let bad = (nd - dims..nd).any(|d| x.shape()[d] == 0) || (mode != "circular" && nd == dims + 2 && x.shape()[1] == 0);
@@ -121,7 +131,9 @@ fn pad_mode(x: &Tensor, pad: &[i64], mode: &str) -> Result<Tensor> {
             _ => {}
         }
         let Some(list) = sources(mode, n, before, after).filter(|l| !l.is_empty() || mode == "circular") else {
-            bail!(Runtime, "input (size {n}) is too small. Calculated output size: {}", (n as i64).saturating_add(before).saturating_add(after));
+            let axis = ["W", "H", "D"][k];
+            let out = (n as i64).saturating_add(before).saturating_add(after);
+            bail!(Runtime, "input ({axis}: {n}) is too small. Calculated output {axis}: {out}");
         };
         lists[d] = (before != 0 || after != 0).then_some(list);
     }

@@ -106,12 +106,6 @@ pub(super) fn register(r: &mut Registry) {
     r.op("fm", "tensor_split(Tensor self, int[] indices, int dim=0) -> Tensor[]", "Parts that end at indices.", |a| {
         tensor_split_at(a.t(0), a.ints(1), a.int(2)).map(Ret::Tuple)
     });
-    r.op("fm", "tensor_split(Tensor self, int indices_or_sections, int dim=0) -> Tensor[]", "Nearly equal parts.", |a| {
-        tensor_split(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple)
-    });
-    r.op("fm", "tensor_split(Tensor self, int[] indices_or_sections, int dim=0) -> Tensor[]", "Parts that end at indices.", |a| {
-        tensor_split_at(a.t(0), a.ints(1), a.int(2)).map(Ret::Tuple)
-    });
     r.op("fm", "hsplit(Tensor self, int sections) -> Tensor[]", "Equal parts, column-wise.", hsplit);
     r.op("fm", "hsplit(Tensor self, int[] indices) -> Tensor[]", "Parts that end at indices, column-wise.", hsplit);
     r.op("fm", "vsplit(Tensor self, int sections) -> Tensor[]", "Equal parts, row-wise.", vsplit);

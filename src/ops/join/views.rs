@@ -118,8 +118,8 @@ pub fn one_hot(x: &Tensor, classes: i64) -> Result<Tensor> {
 pub fn unravel_index(x: &Tensor, shape: &[i64]) -> Result<Vec<Tensor>> {
     ensure!(
         x.dtype().is_integral() && x.dtype() != Dtype::Bool,
-        Value,
-        "torch.unravel_index: expected 'indices' to be integer dtype, but got torch.{}",
+        Type,
+        "expected 'indices' to be integer dtype, but got torch.{}",
         x.dtype().name()
     );
     ensure!(
