@@ -16,6 +16,17 @@ use std::sync::{Arc, OnceLock};
 
 /// What forbids writing to `target`.
 pub fn check_writable(target: &Tensor) -> Result<()> {
+    check_history(target)?;
+    ensure!(
+        !target.layout().overlaps_itself(),
+        Runtime,
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() the tensor before performing the operation."
+    );
+    Ok(())
+}
+
+/// Whether autograd allows a change in place.
+pub fn check_history(target: &Tensor) -> Result<()> {
     if is_grad_enabled() && target.requires_grad() {
         ensure!(
             !target.is_leaf(),
@@ -38,11 +49,6 @@ pub fn check_writable(target: &Tensor) -> Result<()> {
             "a view of a leaf Variable that requires grad is being used in an in-place operation."
         );
     }
-    ensure!(
-        !target.layout().overlaps_itself(),
-        Runtime,
-        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() the tensor before performing the operation."
-    );
     Ok(())
 }
 

@@ -115,10 +115,10 @@ pub fn index_add(x: &Tensor, dim: i64, index: &Tensor, source: &Tensor, alpha: S
     let unit = alpha == Scalar::Int(1) || alpha == Scalar::Float(1.0);
     // A whole-number sum takes a whole factor.
     let alpha = if x.dtype().is_integral() { Scalar::Int(alpha.i64()) } else { alpha };
-    let scaled = if unit { source.detach() } else { copy::to_dtype(&times(&source.detach(), alpha)?, x.dtype())? };
+    let values = if unit { source.detach() } else { scaled(source, alpha)? };
     let out = destination(x, target)?;
     let l = slices(at_least_1d(&out)?.layout(), d, index, false, refuse)?;
-    lanes::combine(&out, &l, &values_for(&out, &scaled)?, Combine::Add)?;
+    lanes::combine(&out, &l, &values_for(&out, &values)?, Combine::Add)?;
     if target.is_some() || !needs_grad(&[x, source]) {
         return Ok(out);
     }
@@ -132,6 +132,14 @@ pub fn index_add(x: &Tensor, dim: i64, index: &Tensor, source: &Tensor, alpha: S
         };
         Ok(smallvec![Some(g.clone()), gs])
     }))
+}
+
+/// A copy multiplied by a number in its own dtype.
+fn scaled(x: &Tensor, s: Scalar) -> Result<Tensor> {
+    let out = copy::clone(&x.detach(), Some(crate::ops::MemoryFormat::Contiguous))?;
+    let all = Lanes { before: vec![0], index: vec![0], after: After::Run(out.numel()) };
+    lanes::combine(&out, &all, &Tensor::scalar(s, x.dtype()), Combine::Mul)?;
+    Ok(out)
 }
 
 fn times(x: &Tensor, s: Scalar) -> Result<Tensor> {

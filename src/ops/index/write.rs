@@ -36,12 +36,17 @@ fn zero_dims(value: &Tensor) -> Result<()> {
 
 /// Every element becomes a 0-d value.
 pub fn fill_(x: &Tensor, value: &Tensor) -> Result<()> {
+    fill_named(x, value, "FillBackward3")
+}
+
+fn fill_named(x: &Tensor, value: &Tensor, name: &'static str) -> Result<()> {
     zero_dims(value)?;
     if needs_grad(&[x, value]) {
         let v = copy::to_dtype(value, x.dtype())?;
-        return inplace::assign_named(x, view::expand(&v, x.shape())?, "FillBackward0");
+        return inplace::assign_named(x, view::expand(&v, x.shape())?, name);
     }
-    inplace::check_writable(x)?;
+    // Elements that share memory all become the same.
+    inplace::check_history(x)?;
     copy::copy_raw(x, &value.detach())?;
     x.storage().bump_version();
     Ok(())
@@ -106,7 +111,7 @@ pub(super) fn register(r: &mut Registry) {
         Ok(a.t(0).clone().into())
     });
     r.op("m", "fill_(Tensor self, Scalar value) -> Tensor", "Every element becomes a number.", |a| {
-        fill_(a.t(0), &fill_value(a.sc(1), a.t(0).dtype())?)?;
+        fill_named(a.t(0), &fill_value(a.sc(1), a.t(0).dtype())?, "FillBackward2")?;
         Ok(a.t(0).clone().into())
     });
     r.op("f", "fill_(Tensor self, Operand value) -> Tensor", "Every element becomes a number.", |a| {
