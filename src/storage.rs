@@ -9,7 +9,14 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// Alignment of blocks that vector kernels stream through.
 const ALIGN: usize = 64;
+/// Small blocks get what the allocator gives fastest.
+const SMALL: usize = 1024;
+
+fn memory(nbytes: usize) -> Option<Mem> {
+    Mem::from_size_align(nbytes, if nbytes <= SMALL { 16 } else { ALIGN }).ok()
+}
 
 enum Owner {
     /// From the allocator, to be given back to it.
@@ -48,7 +55,7 @@ impl Storage {
                 )
             };
             ensure!(nbytes <= isize::MAX as usize - ALIGN, Runtime, "{}", fail().message());
-            let mem = Mem::from_size_align(nbytes, ALIGN).map_err(|_| fail())?;
+            let mem = memory(nbytes).ok_or_else(fail)?;
             // SAFETY: the size is not zero.
             let p = unsafe { if zeroed { alloc_zeroed(mem) } else { alloc(mem) } };
             NonNull::new(p).ok_or_else(fail)?
@@ -100,7 +107,9 @@ impl Drop for Storage {
         if self.nbytes == 0 || self.device != Device::Cpu || !matches!(self.owner, Owner::Heap) {
             return;
         }
-        // SAFETY: allocated in `heap` with this size and alignment, and not yet freed.
-        unsafe { dealloc(self.ptr.as_ptr(), Mem::from_size_align_unchecked(self.nbytes, ALIGN)) }
+        if let Some(mem) = memory(self.nbytes) {
+            // SAFETY: allocated in `heap` with this size and alignment, and not yet freed.
+            unsafe { dealloc(self.ptr.as_ptr(), mem) }
+        }
     }
 }

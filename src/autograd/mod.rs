@@ -265,7 +265,7 @@ where
     F: Fn(&Ctx, &Tensor) -> Result<Grads> + Send + Sync + 'static,
 {
     if needs_grad(inputs) {
-        let node = Node::new(name, inputs, 1, Box::new(move |ctx, g| f(ctx, g[0].as_ref().expect("a single result has a gradient"))));
+        let node = Node::new(name, inputs, 1, Arc::new(move |ctx: &Ctx, g: &[Option<Tensor>]| f(ctx, g[0].as_ref().expect("a single result has a gradient"))));
         out.set_grad_fn(Some(Edge { node, nr: 0 }));
     } else {
         node::forget_saves();
@@ -280,7 +280,7 @@ where
     F: Fn(&Ctx, &[Option<Tensor>]) -> Result<Grads> + Send + Sync + 'static,
 {
     if needs_grad(inputs) {
-        let node = Node::new(name, inputs, outs.len(), Box::new(f));
+        let node = Node::new(name, inputs, outs.len(), Arc::new(f));
         for (i, o) in outs.iter().enumerate() {
             if o.dtype().is_float() || o.dtype().is_complex() {
                 o.set_grad_fn(Some(Edge { node: node.clone(), nr: i as u32 }));

@@ -18,7 +18,7 @@ pub struct Edge {
 }
 
 /// Turns the gradients of a node's results into those of its inputs.
-pub type GradFn = Box<dyn Fn(&Ctx, &[Option<Tensor>]) -> Result<Grads> + Send + Sync>;
+pub type GradFn = Arc<dyn Fn(&Ctx, &[Option<Tensor>]) -> Result<Grads> + Send + Sync>;
 
 /// Sees a gradient and may replace it.
 pub type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
@@ -37,7 +37,7 @@ pub struct Node {
     pub(crate) sequence: u64,
     pub(crate) kind: Kind,
     /// `None` once a backward pass without `retain_graph` has used it.
-    pub(crate) f: Mutex<Option<Arc<GradFn>>>,
+    pub(crate) f: Mutex<Option<GradFn>>,
     /// Whether `f` holds saved tensors; nodes without can run any number of times.
     saves: bool,
     hooks: Mutex<Hooks>,
@@ -67,7 +67,7 @@ impl Node {
             outputs,
             sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
             kind: Kind::Op,
-            f: Mutex::new(Some(Arc::new(f))),
+            f: Mutex::new(Some(f)),
             saves: SAVED.with(|s| s.replace(false)),
             hooks: Mutex::default(),
             extra: Mutex::new(None),
@@ -109,7 +109,7 @@ impl Node {
     }
 
     /// The closure; given up by the graph unless it is to be kept.
-    pub(crate) fn take_fn(&self, keep: bool) -> Result<Arc<GradFn>> {
+    pub(crate) fn take_fn(&self, keep: bool) -> Result<GradFn> {
         let mut f = self.f.lock();
         let got = if keep || !self.saves { f.clone() } else { f.take() };
         match got {
@@ -168,7 +168,7 @@ pub(super) fn forget_saves() {
 
 enum Remains {
     Edges(SmallVec<[Option<Edge>; 3]>),
-    Closure(Option<Arc<GradFn>>),
+    Closure(Option<GradFn>),
 }
 
 impl Drop for Node {

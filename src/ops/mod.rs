@@ -169,6 +169,16 @@ pub fn warn(text: impl Into<String>) {
     });
 }
 
+/// [`warn`], the first time in this process only.
+pub fn warn_once(text: &'static str) {
+    static SEEN: parking_lot::Mutex<Vec<&'static str>> = parking_lot::Mutex::new(Vec::new());
+    let mut seen = SEEN.lock();
+    if !seen.contains(&text) {
+        seen.push(text);
+        warn(text);
+    }
+}
+
 /// The warnings noted on this thread since the last time.
 pub fn take_warnings() -> Vec<String> {
     WARNINGS.with_borrow_mut(std::mem::take)

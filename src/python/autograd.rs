@@ -242,7 +242,7 @@ fn _apply_function<'py>(
         })
         .map_err(Error::from)
     };
-    let node = Node::custom(name, &refs, results.len(), Box::new(f), saves);
+    let node = Node::custom(name, &refs, results.len(), Arc::new(f), saves);
     *node.extra.lock() = Some(Box::new(ctx));
     results
         .iter()

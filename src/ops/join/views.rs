@@ -70,7 +70,7 @@ fn matrix_transpose(x: &Tensor, name: &str) -> Result<Tensor> {
 
 fn reversed(x: &Tensor) -> Result<Tensor> {
     if x.ndim() != 2 && x.ndim() != 0 {
-        crate::ops::warn(
+        crate::ops::warn_once(
             "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
         );
     }

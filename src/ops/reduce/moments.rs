@@ -62,6 +62,12 @@ fn moments(
     let gone = reduced_dims(x.ndim(), dims)?;
     let (data, count, len) = super::rows(&wide(x)?, &gone)?;
     let dof = reduced_count(x.shape(), &gone) as f64 - correction;
+    if dof <= 0.0 {
+        let name = if root { "std" } else { "var" };
+        crate::ops::warn(format!(
+            "{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by output numel)."
+        ));
+    }
     let (spread, mean) = (
         Tensor::empty(&[count], Dtype::F64, x.device())?,
         Tensor::empty(&[count], Dtype::F64, x.device())?,
