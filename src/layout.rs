@@ -169,7 +169,7 @@ impl Layout {
         );
         let lead = shape.len() - self.ndim();
         let mut strides: Strides = SmallVec::from_elem(0, shape.len());
-        for d in lead..shape.len() {
+        for d in (lead..shape.len()).rev() {
             let (s, st) = (self.shape[d - lead], self.strides[d - lead]);
             if s == shape[d] {
                 strides[d] = st;

@@ -145,7 +145,9 @@ fn sign(x: &Tensor) -> Result<Tensor> {
     let r = if crate::autograd::needs_grad(&[x]) { abs(x)? } else { r };
     let zero = number(&ew::EQ, &r, 0.0)?;
     let safe = copy::to_dtype(&choose(&zero, Operand::S(Scalar::Float(1.0)), Operand::T(r))?, re.dtype())?;
-    complex(&ew::div(&re, &safe)?, &ew::div(&im, &safe)?)
+    let there = copy::to_dtype(&call1(&ew::LOGICAL_NOT, &zero)?, re.dtype())?;
+    let part = |x: &Tensor| mul(&ew::div(x, &safe)?, &there);
+    complex(&part(&re)?, &part(&im)?)
 }
 
 /// abs (cos angle + i sin angle).
@@ -244,15 +246,16 @@ impl Z {
         Ok(Z(minus1(&self.0)?, minus1(&self.1)?))
     }
     fn mul(&self, y: &Z) -> Result<Z> {
-        Ok(Z(
-            minus(&times(&self.0, &y.0)?, &times(&self.1, &y.1)?)?,
-            plus(&times(&self.0, &y.1)?, &times(&self.1, &y.0)?)?,
-        ))
+        Ok(Z(minus(&times(&self.0, &y.0)?, &times(&self.1, &y.1)?)?, plus(&times(&self.0, &y.1)?, &times(&self.1, &y.0)?)?))
     }
     fn div(&self, y: &Z) -> Result<Z> {
         let n = plus(&times(&y.0, &y.0)?, &times(&y.1, &y.1)?)?;
         let z = self.mul(&Z(y.0.clone(), minus1(&y.1)?))?;
         Ok(Z(over(&z.0, &n)?, over(&z.1, &n)?))
+    }
+    /// A real factor, which keeps infinite parts apart from the others.
+    fn scaled(&self, f: f64) -> Result<Z> {
+        Ok(Z(times(&self.0, &constant(f))?, times(&self.1, &constant(f))?))
     }
     /// i z.
     fn turned(&self) -> Result<Z> {
@@ -283,6 +286,9 @@ impl Z {
             if n == 1.0 {
                 return Ok(self.clone());
             }
+            if n == 0.5 {
+                return self.sqrt();
+            }
             // Small whole powers by multiplication: exact at 0 and on the axes.
             if n.fract() == 0.0 && n.abs() <= 16.0 {
                 let mut out = self.clone();
@@ -292,12 +298,24 @@ impl Z {
                 return if n > 0.0 { Ok(out) } else { Z::number(1.0).div(&out) };
             }
         }
-        self.log()?.mul(w)?.exp()
+        let out = self.log()?.mul(w)?.exp()?;
+        // 0 to a power whose real part is positive.
+        let zero = |o: &Operand, row: &'static Row| op2(row, |_, _| 0.0, o, &constant(0.0));
+        let (Operand::T(re), Operand::T(im)) = (zero(&self.0, &ew::EQ)?, zero(&self.1, &ew::EQ)?) else { return Ok(out) };
+        let mut at = call2(&ew::LOGICAL_AND, &re, &im)?;
+        match &w.0 {
+            Operand::S(s) if s.f64() <= 0.0 => return Ok(out),
+            Operand::S(_) => {}
+            Operand::T(t) => at = call2(&ew::LOGICAL_AND, &at, &number(&ew::GT, t, 0.0)?)?,
+        }
+        Ok(Z(Operand::T(choose(&at, constant(0.0), out.0)?), Operand::T(choose(&at, constant(0.0), out.1)?)))
     }
     /// The principal square root.
     fn sqrt(&self) -> Result<Z> {
         let r = op2(&ew::HYPOT, f64::hypot, &self.0, &self.1)?;
-        let part = |sum: Operand| -> Result<Operand> { op1(&ew::SQRT, f64::sqrt, &times(&op1(&ew::RELU_ROW, |a| a.max(0.0), &sum)?, &constant(0.5))?) };
+        let part = |sum: Operand| -> Result<Operand> {
+            op1(&ew::SQRT, f64::sqrt, &times(&op1(&ew::RELU_ROW, |a| a.max(0.0), &sum)?, &constant(0.5))?)
+        };
         let (re, im) = (part(plus(&r, &self.0)?)?, part(minus(&r, &self.0)?)?);
         Ok(Z(re, op2(&ew::COPYSIGN, f64::copysign, &im, &self.1)?))
     }
@@ -398,11 +416,11 @@ pub fn elementwise(name: &str, operands: &[Operand], params: &[Scalar]) -> Resul
         "sqrt" => z[0].sqrt()?,
         "rsqrt" => one.div(&z[0].sqrt()?)?,
         "exp" => z[0].exp()?,
-        "exp2" => z[0].mul(&Z::number(std::f64::consts::LN_2))?.exp()?,
+        "exp2" => z[0].scaled(std::f64::consts::LN_2)?.exp()?,
         "expm1" => z[0].exp()?.sub(&one)?,
         "log" => z[0].log()?,
-        "log2" => z[0].log()?.mul(&Z::number(1.0 / std::f64::consts::LN_2))?,
-        "log10" => z[0].log()?.mul(&Z::number(1.0 / std::f64::consts::LN_10))?,
+        "log2" => z[0].log()?.scaled(1.0 / std::f64::consts::LN_2)?,
+        "log10" => z[0].log()?.scaled(1.0 / std::f64::consts::LN_10)?,
         "log1p" => z[0].add(&one)?.log()?,
         "sinh" => z[0].sinh_cosh(false)?,
         "cosh" => z[0].sinh_cosh(true)?,
@@ -422,14 +440,20 @@ pub fn elementwise(name: &str, operands: &[Operand], params: &[Scalar]) -> Resul
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("fm", "view_as_real(Tensor self) -> Tensor", "The parts of a complex tensor in a new last dimension, as a view.", |a| view_as_real(a.t(0)).map(Ret::from));
-    r.op("fm", "view_as_complex(Tensor self) -> Tensor", "A complex tensor over pairs of reals, as a view.", |a| view_as_complex(a.t(0)).map(Ret::from));
+    r.op("fm", "view_as_real(Tensor self) -> Tensor", "The parts of a complex tensor in a new last dimension, as a view.", |a| {
+        view_as_real(a.t(0)).map(Ret::from)
+    });
+    r.op("fm", "view_as_complex(Tensor self) -> Tensor", "A complex tensor over pairs of reals, as a view.", |a| {
+        view_as_complex(a.t(0)).map(Ret::from)
+    });
     r.op("f", "real(Tensor self) -> Tensor", "The real part, as a view.", |a| real(a.t(0)).map(Ret::from));
     r.op("f", "imag(Tensor self) -> Tensor", "The imaginary part, as a view.", |a| imag(a.t(0)).map(Ret::from));
     r.op("p", "real(Tensor self) -> Tensor", "The real part, as a view.", |a| real(a.t(0)).map(Ret::from));
     r.op("p", "imag(Tensor self) -> Tensor", "The imaginary part, as a view.", |a| imag(a.t(0)).map(Ret::from));
     r.op("f", "complex(Tensor real, Tensor imag) -> Tensor", "real + i imag.", |a| complex(a.t(0), a.t(1)).map(Ret::from));
-    r.op("f", "polar(Tensor abs, Tensor angle) -> Tensor", "Complex numbers from size and angle.", |a| polar(a.t(0), a.t(1)).map(Ret::from));
+    r.op("f", "polar(Tensor abs, Tensor angle) -> Tensor", "Complex numbers from size and angle.", |a| {
+        polar(a.t(0), a.t(1)).map(Ret::from)
+    });
     r.op("fm", "conj(Tensor self) -> Tensor", "The conjugate.", |a| conj_physical(a.t(0)).map(Ret::from));
     r.op("fmi", "conj_physical(Tensor self) -> Tensor", "The conjugate.", |a| conj_physical(a.t(0)).map(Ret::from));
     r.op("fm", "resolve_conj(Tensor self) -> Tensor", "The tensor itself.", |a| Ok(a.t(0).clone().into()));
@@ -439,6 +463,10 @@ pub(super) fn register(r: &mut Registry) {
     r.op("fm", "angle(Tensor self) -> Tensor", "The angle of complex numbers.", |a| angle(a.t(0)).map(Ret::from));
     r.op("fm", "isreal(Tensor self) -> Tensor", "Whether the imaginary part is 0.", |a| {
         let x = a.t(0);
-        if x.dtype().is_complex() { number(&ew::EQ, &imag(&x.detach())?, 0.0).map(Ret::from) } else { Ok(Tensor::full(x.shape(), true, Dtype::Bool, x.device())?.into()) }
+        if x.dtype().is_complex() {
+            number(&ew::EQ, &imag(&x.detach())?, 0.0).map(Ret::from)
+        } else {
+            Ok(Tensor::full(x.shape(), true, Dtype::Bool, x.device())?.into())
+        }
     });
 }

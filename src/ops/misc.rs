@@ -10,8 +10,13 @@ pub(super) fn register(r: &mut Registry) {
     r.op("f", "promote_types(ScalarType type1, ScalarType type2) -> ScalarType", "The smallest dtype that holds both.", |a| {
         Ok(Ret::Dtype(a.dtype(0).unwrap().promote(a.dtype(1).unwrap())))
     });
-    r.op("f", "can_cast(ScalarType from_, ScalarType to) -> bool", "Whether a result of one dtype may be written into the other.", |a| {
-        Ok(a.dtype(1).unwrap().can_hold(a.dtype(0).unwrap()).into())
+    r.op(
+        "f",
+        "can_cast(ScalarType from_, ScalarType to) -> bool",
+        "Whether a result of one dtype may be written into the other.",
+        |a| Ok(a.dtype(1).unwrap().can_hold(a.dtype(0).unwrap()).into()),
+    );
+    r.op("fm", "is_same_size(Tensor self, Tensor other) -> bool", "Whether the shapes are equal.", |a| {
+        Ok((a.t(0).shape() == a.t(1).shape()).into())
     });
-    r.op("fm", "is_same_size(Tensor self, Tensor other) -> bool", "Whether the shapes are equal.", |a| Ok((a.t(0).shape() == a.t(1).shape()).into()));
 }

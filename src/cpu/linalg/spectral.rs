@@ -68,8 +68,19 @@ pub fn eigen(n: usize, a: &[f64], w: &mut [[f64; 2]], v: &mut [[f64; 2]]) -> Res
     for j in 0..n {
         let norm = (0..n).map(|i| u[(i, j)].re.powi(2) + u[(i, j)].im.powi(2)).sum::<f64>().sqrt();
         let f = if norm > 0.0 { 1.0 / norm } else { 1.0 };
+        // Turned so that the largest component is real, as LAPACK does.
+        let size = |i: usize| u[(i, j)].re.hypot(u[(i, j)].im);
+        let top = (0..n).fold(0, |best, i| if size(i) > size(best) { i } else { best });
+        let (c, s) = match size(top) {
+            r if r > 0.0 && u[(top, j)].im != 0.0 => {
+                let r = r.copysign(u[(top, j)].re);
+                (u[(top, j)].re / r, u[(top, j)].im / r)
+            }
+            _ => (1.0, 0.0),
+        };
         for i in 0..n {
-            v[i * n + j] = [u[(i, j)].re * f, u[(i, j)].im * f];
+            let z = u[(i, j)];
+            v[i * n + j] = [(z.re * c + z.im * s) * f, if i == top { 0.0 } else { (z.im * c - z.re * s) * f }];
         }
     }
     Ok(())
@@ -83,4 +94,3 @@ pub fn eigenvalues(n: usize, a: &[f64], w: &mut [[f64; 2]]) -> Result<(), NoConv
     }
     Ok(())
 }
-

@@ -5,7 +5,7 @@ use super::super::matmul::{matmul, mt};
 use super::super::{Registry, Ret, view};
 use super::solve::solve_triangular;
 use super::*;
-use crate::autograd::{record, record_many, save_output};
+use crate::autograd::{no_grad, record, record_many, save, save_output};
 use crate::bail;
 use crate::cpu::linalg::{self as kernel, View};
 
@@ -79,12 +79,47 @@ fn cholesky_solve(b: &Tensor, l: &Tensor, upper: bool) -> Result<Tensor> {
     let ((n, k), (p, q)) = (sizes(l), sizes(b));
     ensure!(n == k, Runtime, "A must be batches of square matrices, but they are {n} by {k} matrices");
     ensure!(
+        b.dtype() == l.dtype(),
+        Runtime,
+        "expected scalar type {} but found {}",
+        b.dtype().scalar_name(),
+        l.dtype().scalar_name()
+    );
+    ensure!(
         n == p,
         Runtime,
         "Incompatible matrix sizes for cholesky_solve: each A matrix is {n} by {n} but each b matrix is {p} by {q}"
     );
-    let (lower, up) = if upper { (mt(l)?, l.clone()) } else { (l.clone(), mt(l)?) };
-    solve_triangular(&up, &solve_triangular(&lower, b, false, true, false)?, true, true, false)
+    let (b, l) = common_batch(b, l)?;
+    let out = no_grad(|| {
+        let (lower, up) = if upper { (mt(&l)?, l.detach()) } else { (l.detach(), mt(&l)?) };
+        solve_triangular(&up, &solve_triangular(&lower, &b.detach(), false, true, false)?, true, true, false)
+    })?;
+    let (sl, so) = (save(&l), save_output(&out, 0));
+    Ok(record("CholeskySolveBackward0", &[&b, &l], out, move |ctx, g| {
+        let l = sl.get(ctx)?;
+        let gb = cholesky_solve(g, &l, upper)?;
+        let gl = if ctx.needs(1) { Some(factor_grad(&matmul(&gb, &mt(&so.get(ctx)?)?)?, &l, upper)?) } else { None };
+        Ok(smallvec![Some(gb), gl])
+    }))
+}
+
+/// The gradient of a factor from minus that of the symmetric matrix it makes. The whole factor has one, as
+/// PyTorch gives it.
+fn factor_grad(x: &Tensor, l: &Tensor, upper: bool) -> Result<Tensor> {
+    let s = add(x, &mt(x)?)?;
+    neg(&if upper { matmul(l, &s)? } else { matmul(&s, l)? })
+}
+
+fn cholesky_inverse(l: &Tensor, upper: bool) -> Result<Tensor> {
+    check_square(l, "cholesky_inverse")?;
+    let one = with_batch(&eye(sizes(l).0, l)?, batch_of(l))?;
+    let out = no_grad(|| cholesky_solve(&one, &l.detach(), upper))?;
+    let (sl, so) = (save(l), save_output(&out, 0));
+    Ok(record("CholeskyInverseBackward0", &[l], out, move |ctx, g| {
+        let x = so.get(ctx)?;
+        Ok(smallvec![Some(factor_grad(&mm3(&x, g, &x)?, &sl.get(ctx)?, upper)?)])
+    }))
 }
 
 // ---- LU ----
@@ -184,7 +219,12 @@ fn lu_backward(p: &Tensor, l: &Tensor, u: &Tensor, gl: Option<&Tensor>, gu: Opti
 
 /// The factors of every matrix together, with the exchanges counted from 1 as LAPACK does, and zero pivots.
 fn lu_factor(a: &Tensor, kernel_name: &str) -> Result<(Tensor, Tensor, Vec<usize>)> {
-    ensure!(a.ndim() >= 2, Runtime, "torch.lu_factor: Expected tensor with 2 or more dimensions. Got size: {} instead", crate::layout::show(a.shape()));
+    ensure!(
+        a.ndim() >= 2,
+        Runtime,
+        "torch.lu_factor: Expected tensor with 2 or more dimensions. Got size: {} instead",
+        crate::layout::show(a.shape())
+    );
     let (m, n) = sizes(a);
     let k = m.min(n);
     let (data, pivots, infos) = lu_raw(a, kernel_name)?;
@@ -207,7 +247,12 @@ fn check_pivoting(pivot: bool, name: &str) -> Result<()> {
 }
 
 fn lu(a: &Tensor) -> Result<Vec<Tensor>> {
-    ensure!(a.ndim() >= 2, Runtime, "linalg.lu: Expected tensor with 2 or more dimensions. Got size: {} instead", crate::layout::show(a.shape()));
+    ensure!(
+        a.ndim() >= 2,
+        Runtime,
+        "linalg.lu: Expected tensor with 2 or more dimensions. Got size: {} instead",
+        crate::layout::show(a.shape())
+    );
     let (m, n) = sizes(a);
     let k = m.min(n);
     let (data, pivots, _) = lu_raw(a, "lu_cpu")?;
@@ -247,8 +292,13 @@ fn lu_unpack(both: &Tensor, pivots: &Tensor, data: bool, permutation: bool) -> R
             "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\nNote: this function is intended to be used with the output produced by torch.linalg.lu_factor"
         );
         let k = m.min(n);
-        ensure!(pivots.ndim() >= 1 && pivots.shape()[pivots.ndim() - 1] == k && pivots.numel() == batch_of(both).iter().product::<usize>() * k,
-            Runtime, "{name}: LU_pivots does not fit LU_data");
+        ensure!(
+            pivots.ndim() >= 1
+                && pivots.shape()[pivots.ndim() - 1] == k
+                && pivots.numel() == batch_of(both).iter().product::<usize>() * k,
+            Runtime,
+            "{name}: LU_pivots does not fit LU_data"
+        );
         permutations(&pivot_steps(pivots, m, name)?, m, k, batch_of(both), both.dtype())?
     } else {
         empty()?
@@ -260,7 +310,13 @@ fn lu_unpack(both: &Tensor, pivots: &Tensor, data: bool, permutation: bool) -> R
 fn lu_solve(both: &Tensor, pivots: &Tensor, b: &Tensor, left: bool, adjoint: bool) -> Result<Tensor> {
     let name = "linalg.lu_solve";
     check_float(both, name)?;
-    ensure!(both.dtype() == b.dtype(), Runtime, "{name}: Expected LU and B to have the same dtype, but found LU of type {} and B of type {} instead", both.dtype().scalar_name(), b.dtype().scalar_name());
+    ensure!(
+        both.dtype() == b.dtype(),
+        Runtime,
+        "{name}: Expected LU and B to have the same dtype, but found LU of type {} and B of type {} instead",
+        both.dtype().scalar_name(),
+        b.dtype().scalar_name()
+    );
     ensure!(pivots.dtype() == Dtype::I32, Runtime, "{name}: pivots should be a Tensor of scalar type torch.int32");
     check_square(both, name)?;
     ensure!(b.ndim() >= 2, Runtime, "{name}: The input tensor B must have at least 2 dimensions.");
@@ -307,8 +363,12 @@ fn check_pivots(infos: &[usize], a: &Tensor) -> Result<()> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("l", "cholesky(Tensor self, *, bool upper=False) -> Tensor", "The Cholesky factor.", |a| cholesky(a.t(0), a.b(1), "linalg.cholesky").map(Ret::from));
-    r.op("fm", "cholesky(Tensor self, bool upper=False) -> Tensor", "The Cholesky factor.", |a| cholesky(a.t(0), a.b(1), "cholesky").map(Ret::from));
+    r.op("l", "cholesky(Tensor self, *, bool upper=False) -> Tensor", "The Cholesky factor.", |a| {
+        cholesky(a.t(0), a.b(1), "linalg.cholesky").map(Ret::from)
+    });
+    r.op("fm", "cholesky(Tensor self, bool upper=False) -> Tensor", "The Cholesky factor.", |a| {
+        cholesky(a.t(0), a.b(1), "cholesky").map(Ret::from)
+    });
     r.op(
         "l",
         "cholesky_ex(Tensor self, *, bool upper=False, bool check_errors=False) -> (Tensor L, Tensor info)",
@@ -324,11 +384,12 @@ pub(super) fn register(r: &mut Registry) {
     r.op("fm", "cholesky_solve(Tensor self, Tensor L, bool upper=False) -> Tensor", "Solves with a Cholesky factor.", |a| {
         cholesky_solve(a.t(0), a.t(1), a.b(2)).map(Ret::from)
     });
-    r.op("fm", "cholesky_inverse(Tensor self, bool upper=False) -> Tensor", "The inverse of a matrix from its Cholesky factor.", |a| {
-        let l = a.t(0);
-        check_square(l, "cholesky_inverse")?;
-        cholesky_solve(&with_batch(&eye(sizes(l).0, l)?, batch_of(l))?, l, a.b(1)).map(Ret::from)
-    });
+    r.op(
+        "fm",
+        "cholesky_inverse(Tensor self, bool upper=False) -> Tensor",
+        "The inverse of a matrix from its Cholesky factor.",
+        |a| cholesky_inverse(a.t(0), a.b(1)).map(Ret::from),
+    );
     r.op("l", "lu_factor(Tensor A, *, bool pivot=True) -> (Tensor LU, Tensor pivots)", "The LU factorisation, compact.", |a| {
         check_pivoting(a.b(1), "linalg.lu_factor")?;
         let (out, piv, infos) = lu_factor(a.t(0), "lu_cpu")?;

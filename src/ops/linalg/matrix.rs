@@ -101,6 +101,8 @@ pub fn matrix_exp(a: &Tensor) -> Result<Tensor> {
 
 pub(super) fn register(r: &mut Registry) {
     for places in ["fm", "l"] {
-        r.op(places, "matrix_exp(Tensor self) -> Tensor", "The exponential of square matrices.", |a| matrix_exp(a.t(0)).map(Ret::from));
+        r.op(places, "matrix_exp(Tensor self) -> Tensor", "The exponential of square matrices.", |a| {
+            matrix_exp(a.t(0)).map(Ret::from)
+        });
     }
 }

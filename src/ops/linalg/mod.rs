@@ -3,6 +3,7 @@
 //! Everything is computed in f64, matrix by matrix, and rounded to the dtype once. Gradients are tensor ops.
 
 mod factor;
+mod ldl;
 mod matrix;
 mod norms;
 mod qr;
@@ -39,7 +40,12 @@ fn check_square(a: &Tensor, name: &str) -> Result<()> {
 /// A floating dtype.
 fn check_float(a: &Tensor, name: &str) -> Result<()> {
     let d = a.dtype();
-    ensure!(d.is_float() || d.is_complex(), Runtime, "{name}: Expected a floating point or complex tensor as input. Got {}", d.scalar_name());
+    ensure!(
+        d.is_float() || d.is_complex(),
+        Runtime,
+        "{name}: Expected a floating point or complex tensor as input. Got {}",
+        d.scalar_name()
+    );
     Ok(())
 }
 
@@ -173,6 +179,7 @@ fn minus_product(x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 pub(super) fn register(r: &mut Registry) {
     factor::register(r);
+    ldl::register(r);
     matrix::register(r);
     norms::register(r);
     qr::register(r);

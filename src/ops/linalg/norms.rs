@@ -1,7 +1,7 @@
 //! Norms of matrices and condition numbers.
 
 use super::super::elementwise::{self, div};
-use super::super::{Args, Registry, Ret, Value, copy, reduce, view};
+use super::super::{Args, Registry, Ret, Value, complex, copy, reduce, view};
 use super::solve::inv;
 use super::spectral::svdvals;
 use super::*;
@@ -28,7 +28,13 @@ impl Order {
     fn show(&self) -> String {
         match self {
             Order::Name(s) => s.clone(),
-            Order::Number(v) if v.is_infinite() => if *v > 0.0 { "inf".into() } else { "-inf".into() },
+            Order::Number(v) if v.is_infinite() => {
+                if *v > 0.0 {
+                    "inf".into()
+                } else {
+                    "-inf".into()
+                }
+            }
             Order::Number(v) => format!("{v}"),
         }
     }
@@ -36,7 +42,12 @@ impl Order {
 
 fn converted(x: &Tensor, dtype: Option<Dtype>, name: &str) -> Result<Tensor> {
     let Some(d) = dtype else { return Ok(x.clone()) };
-    ensure!(d.is_float() || d.is_complex(), Runtime, "{name}: dtype should be floating point or complex, but got {}", d.scalar_name());
+    ensure!(
+        d.is_float() || d.is_complex(),
+        Runtime,
+        "{name}: dtype should be floating point or complex, but got {}",
+        d.scalar_name()
+    );
     ensure!(
         d.is_complex() == x.dtype().is_complex(),
         Runtime,
@@ -75,7 +86,10 @@ fn matrix_norm(x: &Tensor, order: &Order, dims: &[i64], keepdim: bool, dtype: Op
             let top = *p > 0.0;
             let s = by_singular_values(&x, &d, |s| {
                 let n = s.shape()[s.ndim() - 1];
-                ensure!(n > 0, Runtime, "linalg.matrix_norm: the norm of order {} of an empty matrix is not defined", order.show());
+                if n == 0 && top {
+                    return reduce::sum(s, Some(&[-1]), false, None);
+                }
+                ensure!(n > 0, Index, "amin(): Expected reduction dim -1 to have non-zero size.");
                 view::select(s, -1, if top { 0 } else { n as i64 - 1 })
             })?;
             kept(&s, &d, x.ndim(), keepdim)
@@ -85,6 +99,10 @@ fn matrix_norm(x: &Tensor, order: &Order, dims: &[i64], keepdim: bool, dtype: Op
             let (summed, over) = if p.is_infinite() { (d[1], d[0]) } else { (d[0], d[1]) };
             let s = reduce::vector_norm(&x, 1.0, Some(&[summed as i64]), keepdim, None)?;
             let over = if !keepdim && over > summed { over - 1 } else { over };
+            // The largest of none is 0.
+            if s.size(over) == 0 && *p > 0.0 {
+                return reduce::sum(&s, Some(&[over as i64]), keepdim, None);
+            }
             reduce::extreme_over(&s, &[over as i64], keepdim, *p > 0.0)
         }
         _ => bail!(Runtime, "{name}: Order {} not supported.", order.show()),
@@ -103,7 +121,8 @@ fn kept(s: &Tensor, d: &[usize], ndim: usize, keepdim: bool) -> Result<Tensor> {
         return Ok(s.clone());
     }
     let mut rest = s.shape().iter();
-    let shape: Dims = (0..ndim).map(|i| if d.contains(&i) { 1 } else { *rest.next().expect("a dimension that stayed") }).collect();
+    let shape: Dims =
+        (0..ndim).map(|i| if d.contains(&i) { 1 } else { *rest.next().expect("a dimension that stayed") }).collect();
     view::reshape_to(s, &shape)
 }
 
@@ -185,11 +204,37 @@ fn cond_each(a: &Tensor, order: &Order) -> Result<Tensor> {
     let (m, n) = sizes(a);
     let count: usize = batch_of(a).iter().product();
     let flat = view::reshape_to(a, &[count, m, n])?;
-    let parts: Vec<Tensor> = (0..count as i64).map(|i| cond(&view::select(&flat, 0, i)?, Some(order.clone()))).collect::<Result<_>>()?;
+    let parts: Vec<Tensor> =
+        (0..count as i64).map(|i| cond(&view::select(&flat, 0, i)?, Some(order.clone()))).collect::<Result<_>>()?;
     view::reshape_to(&super::super::matmul::stack(&parts, 0)?, batch_of(a))
 }
 
+/// The inner products of vectors along a dimension.
+fn vecdot(x: &Tensor, y: &Tensor, dim: i64) -> Result<Tensor> {
+    check_float(x, "linalg.vecdot")?;
+    ensure!(
+        x.dtype() == y.dtype(),
+        Runtime,
+        "linalg.vecdot: Expected vectors with the same dtype, but found {} and {}",
+        x.dtype().scalar_name(),
+        y.dtype().scalar_name()
+    );
+    let d = x.dtype();
+    let p = elementwise::mul(&complex::conj_physical(x)?, y)?;
+    wrap_dim(dim, p.ndim())?;
+    reduce::sum(&p, Some(&[dim]), false, Some(d))
+}
+
 pub(super) fn register(r: &mut Registry) {
+    r.op("l", "vecdot(Tensor x, Tensor y, *, int dim=-1) -> Tensor", "The inner products of vectors.", |a| {
+        vecdot(a.t(0), a.t(1), a.int(2)).map(Ret::from)
+    });
+    r.op(
+        "l",
+        "diagonal(Tensor A, *, int offset=0, int dim1=-2, int dim2=-1) -> Tensor",
+        "A diagonal of matrices, as a view.",
+        |a| view::diagonal(a.t(0), a.int(1), a.int(2), a.int(3)).map(Ret::from),
+    );
     for schema in [
         "matrix_norm(Tensor self, Scalar ord, int[] dim=[-2, -1], bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         "matrix_norm(Tensor self, str ord='fro', int[] dim=[-2, -1], bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",

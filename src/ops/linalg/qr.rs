@@ -5,7 +5,7 @@ use super::super::matmul::{matmul, mt};
 use super::super::{Registry, Ret, copy, view};
 use super::solve::solve_triangular;
 use super::*;
-use crate::autograd::{needs_grad, record_many, save_output};
+use crate::autograd::{needs_grad, record, record_many, save_output};
 use crate::bail;
 use crate::cpu::linalg as kernel;
 use smallvec::smallvec;
@@ -47,7 +47,11 @@ fn qr_raw(a: &Tensor, cols: usize, rows: usize, with_q: bool) -> Result<(Tensor,
             q.extend(kernel::q_columns(m, f, &tau[i * k..(i + 1) * k], cols));
         }
     }
-    let q = if with_q { mt(&store(&q, &shaped(batch, &[cols, m]), a.dtype())?)? } else { Tensor::empty(&[0], a.dtype(), a.device())? };
+    let q = if with_q {
+        mt(&store(&q, &shaped(batch, &[cols, m]), a.dtype())?)?
+    } else {
+        Tensor::empty(&[0], a.dtype(), a.device())?
+    };
     Ok((copy::contiguous(&q)?, store(&r, &shaped(batch, &[rows, n]), a.dtype())?))
 }
 
@@ -118,7 +122,9 @@ fn geqrf(a: &Tensor) -> Result<(Tensor, Tensor)> {
     let (data, tau) = reflectors(a)?;
     let out = copy::contiguous(&mt(&store(&data, &shaped(batch_of(a), &[n, m]), a.dtype())?)?)?;
     let tau = store(&tau, &shaped(batch_of(a), &[m.min(n)]), a.dtype())?;
-    record_many("GeqrfBackward0", &[a], &[&out, &tau], |_, _| bail!(NotImplemented, "the derivative for 'geqrf' is not implemented."));
+    record_many("GeqrfBackward0", &[a], &[&out, &tau], |_, _| {
+        bail!(NotImplemented, "the derivative for 'geqrf' is not implemented.")
+    });
     Ok((out, tau))
 }
 
@@ -146,7 +152,11 @@ fn check_reflectors(v: &Tensor, tau: &Tensor, name: &str) -> Result<()> {
 
 fn check_tau(v: &Tensor, tau: &Tensor, name: &str) -> Result<()> {
     let n = sizes(v).1;
-    ensure!(tau.ndim() >= 1 && n >= tau.shape()[tau.ndim() - 1], Runtime, "{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]");
+    ensure!(
+        tau.ndim() >= 1 && n >= tau.shape()[tau.ndim() - 1],
+        Runtime,
+        "{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]"
+    );
     ensure!(
         v.ndim() - tau.ndim() == 1,
         Runtime,
@@ -176,10 +186,19 @@ fn householder_product(v: &Tensor, tau: &Tensor) -> Result<Tensor> {
     let (m, n) = sizes(v);
     load(&tau.detach(), "orgqr_cpu")?;
     let mut q = with_batch(&mask(m, n, v, |i, j| (i == j) as u8 as f64)?, batch_of(v))?;
-    for i in (0..tau.shape()[tau.ndim() - 1]).rev() {
+    let count = tau.shape()[tau.ndim() - 1];
+    for i in (0..count).rev() {
         q = apply(v, tau, i, &q)?;
     }
-    copy::contiguous(&q)
+    let q = copy::contiguous(&q)?;
+    if count > 0 {
+        return Ok(q);
+    }
+    let (dv, dt) = (v.dims(), tau.dims());
+    Ok(record("LinalgHouseholderProductBackward0", &[v, tau], q, move |_, g| {
+        let zero = |s: &Dims| Tensor::zeros(s, g.dtype(), g.device());
+        Ok(smallvec![Some(zero(&dv)?), Some(zero(&dt)?)])
+    }))
 }
 
 fn ormqr(v: &Tensor, tau: &Tensor, x: &Tensor, left: bool, transpose: bool) -> Result<Tensor> {
@@ -195,8 +214,19 @@ fn ormqr(v: &Tensor, tau: &Tensor, x: &Tensor, left: bool, transpose: bool) -> R
     );
     ensure!(side == rows, Runtime, "{name}: other.shape[{}] must be equal to input.shape[-2]", if left { -2 } else { -1 });
     check_tau(v, tau, name)?;
-    ensure!(batch_of(x) == batch_of(v), Runtime, "{name}: Expected batch dimensions of other to be equal to input.shape[:-2], but got {}", crate::layout::show(batch_of(x)));
-    ensure!(x.dtype() == v.dtype(), Runtime, "{name}: Expected input and other to have the same dtype, but input has dtype {} and other has dtype {}", v.dtype().scalar_name(), x.dtype().scalar_name());
+    ensure!(
+        batch_of(x) == batch_of(v),
+        Runtime,
+        "{name}: Expected batch dimensions of other to be equal to input.shape[:-2], but got {}",
+        crate::layout::show(batch_of(x))
+    );
+    ensure!(
+        x.dtype() == v.dtype(),
+        Runtime,
+        "{name}: Expected input and other to have the same dtype, but input has dtype {} and other has dtype {}",
+        v.dtype().scalar_name(),
+        x.dtype().scalar_name()
+    );
     // x Q = (Q^T x^T)^T
     let (mut y, back) = if left { (x.clone(), transpose) } else { (mt(x)?, !transpose) };
     let k = tau.shape()[tau.ndim() - 1];
@@ -208,17 +238,25 @@ fn ormqr(v: &Tensor, tau: &Tensor, x: &Tensor, left: bool, transpose: bool) -> R
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("l", "qr(Tensor A, str mode='reduced') -> (Tensor Q, Tensor R)", "A = Q R with orthogonal Q and upper triangular R.", |a| {
-        qr(a.t(0), a.s(1)).map(Ret::from)
-    });
-    r.op("fm", "qr(Tensor self, bool some=True) -> (Tensor Q, Tensor R)", "A = Q R with orthogonal Q and upper triangular R.", |a| {
-        qr(a.t(0), if a.b(1) { "reduced" } else { "complete" }).map(Ret::from)
-    });
+    r.op(
+        "l",
+        "qr(Tensor A, str mode='reduced') -> (Tensor Q, Tensor R)",
+        "A = Q R with orthogonal Q and upper triangular R.",
+        |a| qr(a.t(0), a.s(1)).map(Ret::from),
+    );
+    r.op(
+        "fm",
+        "qr(Tensor self, bool some=True) -> (Tensor Q, Tensor R)",
+        "A = Q R with orthogonal Q and upper triangular R.",
+        |a| qr(a.t(0), if a.b(1) { "reduced" } else { "complete" }).map(Ret::from),
+    );
     r.op("fm", "geqrf(Tensor self) -> (Tensor a, Tensor tau)", "QR as reflectors.", |a| geqrf(a.t(0)).map(Ret::from));
     r.op("l", "householder_product(Tensor self, Tensor tau) -> Tensor", "Columns of the product of reflectors.", |a| {
         householder_product(a.t(0), a.t(1)).map(Ret::from)
     });
-    r.op("fm", "orgqr(Tensor self, Tensor input2) -> Tensor", "Columns of the product of reflectors.", |a| householder_product(a.t(0), a.t(1)).map(Ret::from));
+    r.op("fm", "orgqr(Tensor self, Tensor input2) -> Tensor", "Columns of the product of reflectors.", |a| {
+        householder_product(a.t(0), a.t(1)).map(Ret::from)
+    });
     r.op(
         "fm",
         "ormqr(Tensor self, Tensor tau, Tensor other, bool left=True, bool transpose=False) -> Tensor",

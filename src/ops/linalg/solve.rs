@@ -2,7 +2,7 @@
 
 use super::super::elementwise::{self, mul};
 use super::super::matmul::{matmul, mt};
-use super::super::{Registry, Ret, copy, view};
+use super::super::{Registry, Ret, complex, copy, view};
 use super::factor::lu_raw;
 use super::spectral::{cofactors, pinv};
 use super::*;
@@ -47,11 +47,42 @@ fn singular_at(infos: &[usize]) -> Option<(usize, usize)> {
     infos.iter().position(|&i| i != 0).map(|b| (b, infos[b]))
 }
 
+/// A complex matrix as a real one of twice the size: [[re, -im], [im, re]]. Differentiable.
+fn embedded(a: &Tensor) -> Result<Tensor> {
+    let (re, im) = (complex::real(a)?, complex::imag(a)?);
+    let n = sizes(a).0;
+    let first = mask(2 * n, n, &re, |i, j| (i == j) as u8 as f64)?;
+    let second = mask(2 * n, n, &re, |i, j| (i == j + n) as u8 as f64)?;
+    let turned = mask(2 * n, n, &re, |i, j| if i == j { -1.0 } else { 0.0 })?;
+    let (ft, st) = (mt(&first)?, mt(&second)?);
+    let diagonal = add(&mm3(&first, &re, &ft)?, &mm3(&second, &re, &st)?)?;
+    add(&diagonal, &add(&mm3(&turned, &im, &st)?, &mm3(&second, &im, &ft)?)?)
+}
+
+/// The complex matrix whose parts lie one above the other in `x`.
+fn from_halves(x: &Tensor) -> Result<Tensor> {
+    let n = (sizes(x).0 / 2) as i64;
+    complex::complex(&view::narrow(x, -2, 0, n)?, &view::narrow(x, -2, n, n)?)
+}
+
+/// [[re], [im]]
+fn halves(b: &Tensor) -> Result<Tensor> {
+    let (re, im) = (complex::real(b)?, complex::imag(b)?);
+    let n = sizes(b).0;
+    let first = mask(2 * n, n, &re, |i, j| (i == j) as u8 as f64)?;
+    let second = mask(2 * n, n, &re, |i, j| (i == j + n) as u8 as f64)?;
+    add(&matmul(&first, &re)?, &matmul(&second, &im)?)
+}
+
 fn inv_with_info(a: &Tensor, name: &str) -> Result<(Tensor, Vec<usize>)> {
     check_float(a, name)?;
     check_precision(a, name)?;
     check_square(a, name)?;
     let n = sizes(a).0;
+    if a.dtype().is_complex() {
+        let (x, infos) = inv_with_info(&embedded(a)?, name)?;
+        return Ok((from_halves(&view::narrow(&x, -1, 0, n as i64)?)?, infos));
+    }
     let one = with_batch(&eye(n, a)?, batch_of(a))?;
     let (out, infos) = solve_raw(a, &one, "inverse_cpu")?;
     let so = save_output(&out, 0);
@@ -102,11 +133,21 @@ fn solve_with_info(a: &Tensor, b: &Tensor, left: bool, name: &str) -> Result<(Te
     check_precision(a, name)?;
     check_square(a, name)?;
     let vector = is_vector(a, b);
-    ensure!(left || !vector, Runtime, "{name}: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)");
+    ensure!(
+        left || !vector,
+        Runtime,
+        "{name}: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)"
+    );
     let b2 = if vector { view::unsqueeze(b, -1)? } else { b.clone() };
     check_pair(a, &b2, name, left, if left { "AX = B" } else { "XA = B" })?;
     let (a2, b2) = if left { (a.clone(), b2) } else { (mt(a)?, mt(&b2)?) };
     let (a2, b2) = common_batch(&a2, &b2)?;
+    if a.dtype().is_complex() {
+        let (x, infos) = solve_with_info(&embedded(&a2)?, &halves(&b2)?, true, name)?;
+        let x = from_halves(&x)?;
+        let x = if left { x } else { mt(&x)? };
+        return Ok((if vector { view::squeeze(&x, Some(&[-1]))? } else { x }, infos));
+    }
     let (out, infos) = solve_raw(&a2, &b2, "linalg_solve_cpu")?;
     let (sa, so) = (save(&a2), save_output(&out, 0));
     let out = record("LinalgSolveExBackward0", &[&a2, &b2], out, move |ctx, g| {
@@ -224,7 +265,8 @@ pub fn logdet(a: &Tensor) -> Result<Tensor> {
     // A negative determinant has no real logarithm.
     let sign = sign.detach();
     let negative = elementwise::LT.call(&[Operand::T(sign), Operand::S(Scalar::Int(0))], &[], None)?;
-    let out = elementwise::WHERE.call(&[Operand::T(negative), Operand::S(Scalar::Float(f64::NAN)), Operand::T(log)], &[], None)?;
+    let out =
+        elementwise::WHERE.call(&[Operand::T(negative), Operand::S(Scalar::Float(f64::NAN)), Operand::T(log)], &[], None)?;
     copy::to_dtype(&out, a.dtype())
 }
 
@@ -271,11 +313,11 @@ fn lstsq(a: &Tensor, b: &Tensor, rcond: Option<f64>, driver: Option<&str>) -> Re
         Ok((s, rank))
     })?;
     let full = rank.iter().all(|&r| r == n as i64);
-    let residuals = if m > n && full && driver != "gelsy" || m > n && full {
+    let residuals = if m > n && full && driver != "gelsy" {
         let r = minus_product(&b2, &a2, &x)?;
         crate::ops::reduce::sum(&mul(&r, &r)?, Some(&[-2]), false, None)?
     } else {
-        empty(a.dtype())?
+        record("LinalgLstsqBackward0", &[&a2, &b2], empty(a.dtype())?, |_, _| Ok(smallvec![None, None]))
     };
     let rank = if driver == "gels" { empty(Dtype::I64)? } else { Tensor::from_slice(&rank, &batch)? };
     let s = if matches!(driver, "gelsd" | "gelss") { s } else { empty(a.dtype())? };
@@ -327,13 +369,18 @@ fn infos_tensor(infos: &[usize], batch: &[usize]) -> Result<Tensor> {
 pub(super) fn register(r: &mut Registry) {
     r.op("fm", "inverse(Tensor self) -> Tensor", "The inverse of square matrices.", |a| inv(a.t(0)).map(Ret::from));
     r.op("l", "inv(Tensor A) -> Tensor", "The inverse of square matrices.", |a| inv(a.t(0)).map(Ret::from));
-    r.op("l", "inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)", "The inverse, and where it failed.", |a| {
-        if a.b(1) {
-            inv(a.t(0))?;
-        }
-        let (out, infos) = inv_with_info(a.t(0), "linalg.inv")?;
-        Ok((out, infos_tensor(&infos, batch_of(a.t(0)))?).into())
-    });
+    r.op(
+        "l",
+        "inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)",
+        "The inverse, and where it failed.",
+        |a| {
+            if a.b(1) {
+                inv(a.t(0))?;
+            }
+            let (out, infos) = inv_with_info(a.t(0), "linalg.inv")?;
+            Ok((out, infos_tensor(&infos, batch_of(a.t(0)))?).into())
+        },
+    );
     r.op("l", "solve(Tensor A, Tensor B, *, bool left=True) -> Tensor", "The solution of A X = B (or X A = B).", |a| {
         solve(a.t(0), a.t(1), a.b(2)).map(Ret::from)
     });
@@ -388,7 +435,9 @@ pub(super) fn register(r: &mut Registry) {
         "The solution of least squares.",
         |a| lstsq(a.t(0), a.t(1), a.of(2), a.os(3)),
     );
-    r.op("l", "tensorinv(Tensor self, int ind=2) -> Tensor", "The inverse of a tensor as a map.", |a| tensorinv(a.t(0), a.int(1)).map(Ret::from));
+    r.op("l", "tensorinv(Tensor self, int ind=2) -> Tensor", "The inverse of a tensor as a map.", |a| {
+        tensorinv(a.t(0), a.int(1)).map(Ret::from)
+    });
     r.op("l", "tensorsolve(Tensor self, Tensor other, int[]? dims=None) -> Tensor", "x with tensordot(self, x) = other.", |a| {
         tensorsolve(a.t(0), a.t(1), a.oints(2)).map(Ret::from)
     });

@@ -2,7 +2,7 @@
 
 use super::super::elementwise::{self, mul, scale};
 use super::super::matmul::{matmul, mt};
-use super::super::{Registry, Ret, copy, reduce, view};
+use super::super::{Registry, Ret, complex, copy, reduce, view};
 use super::*;
 use crate::autograd::{needs_grad, record, record_many, save, save_output};
 use crate::bail;
@@ -22,7 +22,8 @@ fn svd_raw(a: &Tensor, full: bool, vectors: bool) -> Result<(Tensor, Tensor, Ten
     let (m, n) = sizes(a);
     let k = m.min(n);
     let mut data = load(a, "linalg_svd_cpu")?;
-    let bad = || err!(Linalg, "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values.");
+    let bad =
+        || err!(Linalg, "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values.");
     check_finite(&data, bad)?;
     let batch = batch_of(a);
     let count: usize = batch.iter().product();
@@ -35,7 +36,8 @@ fn svd_raw(a: &Tensor, full: bool, vectors: bool) -> Result<(Tensor, Tensor, Ten
         for (i, x) in each(&mut data, m * n).enumerate() {
             let s = &mut s[i * k..(i + 1) * k];
             if vectors {
-                kernel::svd(m, n, x, full, &mut u[i * m * uc..(i + 1) * m * uc], s, &mut vt[i * vr * n..(i + 1) * vr * n]).map_err(fail)?;
+                kernel::svd(m, n, x, full, &mut u[i * m * uc..(i + 1) * m * uc], s, &mut vt[i * vr * n..(i + 1) * vr * n])
+                    .map_err(fail)?;
             } else {
                 kernel::singular_values(m, n, x, s).map_err(fail)?;
             }
@@ -237,13 +239,16 @@ fn eigvalsh(a: &Tensor, uplo: &str) -> Result<Tensor> {
 
 // ---- any square matrix ----
 
-fn complex(data: &[[f64; 2]], shape: &[usize], dtype: Dtype) -> Result<Tensor> {
+fn complex_tensor(data: &[[f64; 2]], shape: &[usize], dtype: Dtype) -> Result<Tensor> {
     let data: Vec<Cplx<f64>> = data.iter().map(|v| Cplx { re: v[0], im: v[1] }).collect();
     copy::to_dtype(&Tensor::from_slice(&data, shape)?, dtype.to_complex())
 }
 
 fn eig(a: &Tensor, vectors: bool) -> Result<(Tensor, Tensor)> {
     check_square(a, "linalg.eig")?;
+    if !vectors && needs_grad(&[a]) {
+        return eig(a, true);
+    }
     ensure!(a.dtype().is_float(), Runtime, "Unknown Complex ScalarType for {}", a.dtype().scalar_name());
     let n = sizes(a).0;
     let mut data = load(a, "linalg_eig_out_cpu")?;
@@ -255,19 +260,49 @@ fn eig(a: &Tensor, vectors: bool) -> Result<(Tensor, Tensor)> {
     if n > 0 {
         for (i, x) in each(&mut data, n * n).enumerate() {
             let w = &mut w[i * n..(i + 1) * n];
-            let done = if vectors { kernel::eigen(n, x, w, &mut v[i * n * n..(i + 1) * n * n]) } else { kernel::eigenvalues(n, x, w) };
+            let done =
+                if vectors { kernel::eigen(n, x, w, &mut v[i * n * n..(i + 1) * n * n]) } else { kernel::eigenvalues(n, x, w) };
             done.map_err(|_| no_convergence("linalg.eig"))?;
         }
     }
-    let w = complex(&w, &shaped(batch, &[n]), a.dtype())?;
-    let v = if vectors { complex(&v, a.shape(), a.dtype())? } else { Tensor::empty(&[0], w.dtype(), a.device())? };
+    let w = complex_tensor(&w, &shaped(batch, &[n]), a.dtype())?;
+    let v = if vectors { complex_tensor(&v, a.shape(), a.dtype())? } else { Tensor::empty(&[0], w.dtype(), a.device())? };
     if vectors {
-        record_many("LinalgEigBackward0", &[a], &[&w, &v], |_, _| bail!(NotImplemented, "linalg.eig: gradients of complex results are not implemented"));
-    } else {
-        let out = record("LinalgEigBackward0", &[a], w.clone(), |_, _| bail!(NotImplemented, "linalg.eigvals: gradients of complex results are not implemented"));
-        return Ok((out, v));
+        let (sw, sv) = (save_output(&w, 0), save_output(&v, 1));
+        record_many("LinalgEigBackward0", &[a], &[&w, &v], move |ctx, g| {
+            Ok(smallvec![Some(eig_backward(&sw.get(ctx)?, &sv.get(ctx)?, g[0].as_ref(), g[1].as_ref())?)])
+        });
     }
     Ok((w, v))
+}
+
+/// V^-H (diag(gw) + (V^H gV - V^H V diag(re(V^H gV))) / conj(E)) V^H with E the differences of eigenvalues; the
+/// real part of it, the matrix being real.
+fn eig_backward(w: &Tensor, v: &Tensor, gw: Option<&Tensor>, gv: Option<&Tensor>) -> Result<Tensor> {
+    let n = sizes(v).0;
+    let adjoint = |x: &Tensor| complex::conj_physical(&mt(x)?);
+    let vh = adjoint(v)?;
+    let like = complex::real(v)?;
+    let one = eye(n, &like)?;
+    let off = mask(n, n, &like, |i, j| (i != j) as u8 as f64)?;
+    let mut inner = match gw {
+        Some(g) => Some(mul(&view::unsqueeze(g, -2)?, &one)?),
+        None => None,
+    };
+    if let Some(gv) = gv {
+        let m = matmul(&vh, gv)?;
+        let diagonal = complex::real(&view::diagonal(&m, 0, -2, -1)?)?;
+        let m = sub(&m, &scale_columns(&matmul(&vh, v)?, &diagonal)?)?;
+        let e = sub(&view::unsqueeze(w, -2)?, &view::unsqueeze(w, -1)?)?;
+        let e = complex::conj_physical(&add(&e, &one)?)?;
+        let m = mul(&elementwise::div(&m, &e)?, &off)?;
+        inner = Some(match inner {
+            Some(x) => add(&x, &m)?,
+            None => m,
+        });
+    }
+    let Some(inner) = inner else { return Tensor::zeros(v.shape(), like.dtype(), v.device()) };
+    complex::real(&super::solve::solve(&vh, &matmul(&inner, &vh)?, true)?)
 }
 
 // ---- made of them ----
@@ -289,7 +324,11 @@ fn bound(s: &Tensor, a: &Tensor, atol: Option<&Tensor>, rtol: Option<&Tensor>) -
         // A given atol above 0 switches the usual relative bound off.
         (None, Some(t)) => {
             let positive = number(&elementwise::GT, t, 0.0)?;
-            let r = elementwise::WHERE.call(&[Operand::T(positive), Operand::S(Scalar::Float(0.0)), Operand::S(Scalar::Float(usual))], &[], None)?;
+            let r = elementwise::WHERE.call(
+                &[Operand::T(positive), Operand::S(Scalar::Float(0.0)), Operand::S(Scalar::Float(usual))],
+                &[],
+                None,
+            )?;
             mul(&copy::to_dtype(&r, s.dtype())?, &top)?
         }
     };
@@ -394,39 +433,67 @@ pub(super) fn register(r: &mut Registry) {
         "svd(Tensor A, bool full_matrices=True, *, str? driver=None) -> (Tensor U, Tensor S, Tensor Vh)",
         "The singular value decomposition.",
         |a| {
-            ensure!(a.os(2).is_none(), Runtime, "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.");
+            ensure!(
+                a.os(2).is_none(),
+                Runtime,
+                "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend."
+            );
             let (u, s, vt) = svd(a.t(0), a.b(1))?;
             Ok(Ret::Tuple(vec![u, s, vt]))
         },
     );
-    r.op("fm", "svd(Tensor self, bool some=True, bool compute_uv=True) -> (Tensor U, Tensor S, Tensor V)", "The singular value decomposition.", |a| {
-        let x = a.t(0);
-        ensure!(x.ndim() >= 2, Runtime, "linalg.svd: input should have at least 2 dimensions, but has {} dimensions instead", x.ndim());
-        if a.b(2) {
-            let (u, s, vt) = svd(x, !a.b(1))?;
-            return Ok(Ret::Tuple(vec![u, s, mt(&vt)?]));
-        }
-        let (m, n) = sizes(x);
-        let zero = |k: usize| Tensor::zeros(&shaped(batch_of(x), &[k, k]), x.dtype(), x.device());
-        Ok(Ret::Tuple(vec![zero(m)?, svdvals(x)?, zero(n)?]))
+    r.op(
+        "fm",
+        "svd(Tensor self, bool some=True, bool compute_uv=True) -> (Tensor U, Tensor S, Tensor V)",
+        "The singular value decomposition.",
+        |a| {
+            let x = a.t(0);
+            ensure!(
+                x.ndim() >= 2,
+                Runtime,
+                "linalg.svd: input should have at least 2 dimensions, but has {} dimensions instead",
+                x.ndim()
+            );
+            if a.b(2) {
+                let (u, s, vt) = svd(x, !a.b(1))?;
+                return Ok(Ret::Tuple(vec![u, s, mt(&vt)?]));
+            }
+            let (m, n) = sizes(x);
+            let zero = |k: usize| Tensor::zeros(&shaped(batch_of(x), &[k, k]), x.dtype(), x.device());
+            Ok(Ret::Tuple(vec![zero(m)?, svdvals(x)?, zero(n)?]))
+        },
+    );
+    r.op("l", "svdvals(Tensor A, *, str? driver=None) -> Tensor", "Singular values in falling order.", |a| {
+        svdvals(a.t(0)).map(Ret::from)
     });
-    r.op("l", "svdvals(Tensor A, *, str? driver=None) -> Tensor", "Singular values in falling order.", |a| svdvals(a.t(0)).map(Ret::from));
     r.op(
         "l",
         "eigh(Tensor self, str UPLO='L') -> (Tensor eigenvalues, Tensor eigenvectors)",
         "Eigenvalues and eigenvectors of symmetric matrices.",
         |a| eigh(a.t(0), a.s(1)).map(Ret::from),
     );
-    r.op("l", "eigvalsh(Tensor self, str UPLO='L') -> Tensor", "Eigenvalues of symmetric matrices.", |a| eigvalsh(a.t(0), a.s(1)).map(Ret::from));
-    r.op("l", "eig(Tensor self) -> (Tensor eigenvalues, Tensor eigenvectors)", "Eigenvalues and eigenvectors.", |a| eig(a.t(0), true).map(Ret::from));
+    r.op("l", "eigvalsh(Tensor self, str UPLO='L') -> Tensor", "Eigenvalues of symmetric matrices.", |a| {
+        eigvalsh(a.t(0), a.s(1)).map(Ret::from)
+    });
+    r.op("l", "eig(Tensor self) -> (Tensor eigenvalues, Tensor eigenvectors)", "Eigenvalues and eigenvectors.", |a| {
+        eig(a.t(0), true).map(Ret::from)
+    });
     r.op("l", "eigvals(Tensor self) -> Tensor", "Eigenvalues.", |a| Ok(eig(a.t(0), false)?.0.into()));
-    r.op("fm", "pinverse(Tensor self, float rcond=1e-15) -> Tensor", "The pseudoinverse.", |a| pinv(a.t(0), None, a.of(1), false).map(Ret::from));
-    r.op("l", "pinv(Tensor self, *, Tensor? atol=None, Tensor? rtol=None, bool hermitian=False) -> Tensor", "The pseudoinverse.", |a| {
-        pinv_with(a.t(0), a.ot(1), a.ot(2), a.b(3)).map(Ret::from)
+    r.op("fm", "pinverse(Tensor self, float rcond=1e-15) -> Tensor", "The pseudoinverse.", |a| {
+        pinv(a.t(0), None, a.of(1), false).map(Ret::from)
     });
-    r.op("l", "pinv(Tensor self, *, float? atol=None, float? rtol=None, bool hermitian=False) -> Tensor", "The pseudoinverse.", |a| {
-        pinv_with(a.t(0), optional_scalar(a, 1).as_ref(), optional_scalar(a, 2).as_ref(), a.b(3)).map(Ret::from)
-    });
+    r.op(
+        "l",
+        "pinv(Tensor self, *, Tensor? atol=None, Tensor? rtol=None, bool hermitian=False) -> Tensor",
+        "The pseudoinverse.",
+        |a| pinv_with(a.t(0), a.ot(1), a.ot(2), a.b(3)).map(Ret::from),
+    );
+    r.op(
+        "l",
+        "pinv(Tensor self, *, float? atol=None, float? rtol=None, bool hermitian=False) -> Tensor",
+        "The pseudoinverse.",
+        |a| pinv_with(a.t(0), optional_scalar(a, 1).as_ref(), optional_scalar(a, 2).as_ref(), a.b(3)).map(Ret::from),
+    );
     r.op("l", "pinv(Tensor self, Tensor rcond, bool hermitian=False) -> Tensor", "The pseudoinverse.", |a| {
         pinv_with(a.t(0), None, a.ot(1), a.b(2)).map(Ret::from)
     });
@@ -446,10 +513,16 @@ pub(super) fn register(r: &mut Registry) {
         |a| matrix_rank(a.t(0), optional_scalar(a, 1).as_ref(), optional_scalar(a, 2).as_ref(), a.b(3)).map(Ret::from),
     );
     // The tolerance of these is an absolute one.
-    r.op("l", "matrix_rank(Tensor self, Tensor tol, bool hermitian=False) -> Tensor", "The number of singular values above a bound.", |a| {
-        matrix_rank(a.t(0), a.ot(1), Some(&Tensor::scalar(0.0, Dtype::F64)), a.b(2)).map(Ret::from)
-    });
-    r.op("l", "matrix_rank(Tensor self, float tol, bool hermitian=False) -> Tensor", "The number of singular values above a bound.", |a| {
-        matrix_rank(a.t(0), optional_scalar(a, 1).as_ref(), Some(&Tensor::scalar(0.0, Dtype::F64)), a.b(2)).map(Ret::from)
-    });
+    r.op(
+        "l",
+        "matrix_rank(Tensor self, Tensor tol, bool hermitian=False) -> Tensor",
+        "The number of singular values above a bound.",
+        |a| matrix_rank(a.t(0), a.ot(1), Some(&Tensor::scalar(0.0, Dtype::F64)), a.b(2)).map(Ret::from),
+    );
+    r.op(
+        "l",
+        "matrix_rank(Tensor self, float tol, bool hermitian=False) -> Tensor",
+        "The number of singular values above a bound.",
+        |a| matrix_rank(a.t(0), optional_scalar(a, 1).as_ref(), Some(&Tensor::scalar(0.0, Dtype::F64)), a.b(2)).map(Ret::from),
+    );
 }

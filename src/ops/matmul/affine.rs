@@ -2,7 +2,9 @@
 
 use super::super::elementwise::{ADD, MUL, add};
 use super::super::{Args, Registry, Ret, copy, inplace, reduce, view};
-use super::{bmm, check_bmm, check_mm, check_mv, column, conj, flat, matmul, mm, mt, multiply, mv, outer_mul, product_raw, reshaped};
+use super::{
+    bmm, check_bmm, check_mm, check_mv, column, conj, flat, matmul, mm, mt, multiply, mv, outer_mul, product_raw, reshaped,
+};
 use crate::autograd::{needs_grad, record, save};
 use crate::dtype::Scalar;
 use crate::error::Result;
@@ -54,7 +56,11 @@ fn affine(
     } else {
         let p = times(&raw(&a.detach(), &b.detach(), None)?, alpha)?;
         // A factor of 0 hides what the input holds, NaN too.
-        if beta.f64() == 0.0 { p } else { copy::contiguous(&ADD.call(&[Operand::T(times(&expanded, beta)?), Operand::T(p)], &[], None)?)? }
+        if beta.f64() == 0.0 {
+            p
+        } else {
+            copy::contiguous(&ADD.call(&[Operand::T(times(&expanded, beta)?), Operand::T(p)], &[], None)?)?
+        }
     };
     if !needs_grad(&[input, a, b]) {
         return Ok(out);
@@ -106,7 +112,15 @@ pub fn addmm(input: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar
     }
     check_mm(a, b)?;
     let shape = [a.shape()[0], b.shape()[1]];
-    affine("AddmmBackward0", [input, a, b], &shape, (beta, alpha), |a, b, init| product_raw(a, b, &[], init, "addmm_impl_cpu_"), left, right)
+    affine(
+        "AddmmBackward0",
+        [input, a, b],
+        &shape,
+        (beta, alpha),
+        |a, b, init| product_raw(a, b, &[], init, "addmm_impl_cpu_"),
+        left,
+        right,
+    )
 }
 
 fn addmv(input: &Tensor, a: &Tensor, v: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
@@ -150,7 +164,11 @@ fn addr(input: &Tensor, u: &Tensor, v: &Tensor, beta: Scalar, alpha: Scalar) -> 
     let expanded = view::expand(input, &shape)?;
     let integral = expanded.dtype().is_integral() && u.dtype().is_integral() && v.dtype().is_integral();
     for (s, name) in [(beta, "beta"), (alpha, "alpha")] {
-        ensure!(!(s.is_float() && integral), Runtime, "For integral input tensors, argument {name} must not be a floating point number.");
+        ensure!(
+            !(s.is_float() && integral),
+            Runtime,
+            "For integral input tensors, argument {name} must not be a floating point number."
+        );
     }
     let uv = times(&outer_mul(u, v)?, alpha)?;
     let out = if beta.f64() == 0.0 { uv } else { add(&times(&expanded, beta)?, &uv)? };
@@ -161,14 +179,12 @@ fn addr(input: &Tensor, u: &Tensor, v: &Tensor, beta: Scalar, alpha: Scalar) -> 
     Ok(record("AddrBackward0", &[&out], shell, |_, g| Ok(smallvec![Some(g.clone())])))
 }
 
-fn sizes(b: &Tensor, i: usize, d: usize) -> usize {
-    if b.ndim() == 3 { b.shape()[i] } else { d }
-}
-
 fn baddbmm(input: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
+    // Where the input does not fit, that is said first.
+    input.layout().expand(&[a.size(0), a.size(1), b.size(2)])?;
     check_bmm(a, b).map_err(|e| if input.dtype() == a.dtype() && a.dtype() != b.dtype() { dtypes(input, a, b) } else { e })?;
     ensure!(input.dtype() == a.dtype(), Runtime, "{}", dtypes(input, a, b).message());
-    let shape = [a.shape()[0], a.shape()[1], sizes(b, 2, 0)];
+    let shape = [a.shape()[0], a.shape()[1], b.shape()[2]];
     let raw = |a: &Tensor, b: &Tensor, init| product_raw(a, b, &a.shape()[..1], init, "baddbmm");
     affine("BaddbmmBackward0", [input, a, b], &shape, (beta, alpha), raw, left, right)
 }
@@ -184,6 +200,7 @@ fn dtypes(input: &Tensor, a: &Tensor, b: &Tensor) -> crate::error::Error {
 }
 
 fn addbmm(input: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
+    input.layout().expand(&[a.size(1), b.size(2)])?;
     ensure!(a.ndim() == 3, Runtime, "batch1 must be a 3D tensor");
     ensure!(b.ndim() == 3, Runtime, "batch2 must be a 3D tensor");
     let (x, y) = (a.shape(), b.shape());
@@ -231,9 +248,21 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
                 b.dtype().scalar_name(),
                 wd.scalar_name()
             );
-            ensure!(xd == wd, Runtime, "mat1 and mat2 must have the same dtype, but got {} and {}", xd.scalar_name(), wd.scalar_name());
+            ensure!(
+                xd == wd,
+                Runtime,
+                "mat1 and mat2 must have the same dtype, but got {} and {}",
+                xd.scalar_name(),
+                wd.scalar_name()
+            );
         }
-        None => ensure!(xd == wd, Runtime, "expected m1 and m2 to have the same dtype, but got: {} != {}", xd.cpp_name(), wd.cpp_name()),
+        None => ensure!(
+            xd == wd,
+            Runtime,
+            "expected m1 and m2 to have the same dtype, but got: {} != {}",
+            xd.cpp_name(),
+            wd.cpp_name()
+        ),
     }
     // Rows, without a copy where the strides allow it.
     let x2 = if x.ndim() == 2 {
@@ -334,17 +363,28 @@ fn with_factors(a: &Args, f: fn(&Tensor, &Tensor, &Tensor, Scalar, Scalar) -> Re
 
 macro_rules! factored {
     ($r:ident, $name:literal, $x:literal, $y:literal, $f:ident, $doc:literal) => {
-        $r.op("fm", concat!($name, "(Tensor self, Tensor ", $x, ", Tensor ", $y, ", *, Scalar beta=1, Scalar alpha=1) -> Tensor"), $doc, |a| {
-            with_factors(a, $f).map(Ret::from)
-        });
-        $r.op("m", concat!($name, "_(Tensor self, Tensor ", $x, ", Tensor ", $y, ", *, Scalar beta=1, Scalar alpha=1) -> Tensor"), $doc, |a| {
-            inplace::check_writable(a.t(0))?;
-            inplace::assign(a.t(0), with_factors(a, $f)?)?;
-            Ok(a.t(0).clone().into())
-        });
-        $r.op("f", concat!($name, "(Scalar beta, Tensor self, Scalar alpha, Tensor ", $x, ", Tensor ", $y, ") -> Tensor"), $doc, |a| {
-            $f(a.t(1), a.t(3), a.t(4), a.sc(0), a.sc(2)).map(Ret::from)
-        });
+        $r.op(
+            "fm",
+            concat!($name, "(Tensor self, Tensor ", $x, ", Tensor ", $y, ", *, Scalar beta=1, Scalar alpha=1) -> Tensor"),
+            $doc,
+            |a| with_factors(a, $f).map(Ret::from),
+        );
+        $r.op(
+            "m",
+            concat!($name, "_(Tensor self, Tensor ", $x, ", Tensor ", $y, ", *, Scalar beta=1, Scalar alpha=1) -> Tensor"),
+            $doc,
+            |a| {
+                inplace::check_writable(a.t(0))?;
+                inplace::assign(a.t(0), with_factors(a, $f)?)?;
+                Ok(a.t(0).clone().into())
+            },
+        );
+        $r.op(
+            "f",
+            concat!($name, "(Scalar beta, Tensor self, Scalar alpha, Tensor ", $x, ", Tensor ", $y, ") -> Tensor"),
+            $doc,
+            |a| $f(a.t(1), a.t(3), a.t(4), a.sc(0), a.sc(2)).map(Ret::from),
+        );
         $r.op("f", concat!($name, "(Scalar beta, Tensor self, Tensor ", $x, ", Tensor ", $y, ") -> Tensor"), $doc, |a| {
             $f(a.t(1), a.t(2), a.t(3), a.sc(0), Scalar::Int(1)).map(Ret::from)
         });
@@ -357,7 +397,9 @@ pub(super) fn register(r: &mut Registry) {
     factored!(r, "addr", "vec1", "vec2", addr, "beta * self + alpha * outer(vec1, vec2).");
     factored!(r, "addbmm", "batch1", "batch2", addbmm, "beta * self + alpha * sum of the products of the batches.");
     factored!(r, "baddbmm", "batch1", "batch2", baddbmm, "beta * self + alpha * (batch1 @ batch2).");
-    r.op("n", "linear(Tensor self, Tensor weight, Tensor? bias=None) -> Tensor", "self @ weight.T + bias.", |a| linear(a.t(0), a.t(1), a.ot(2)).map(Ret::from));
+    r.op("n", "linear(Tensor self, Tensor weight, Tensor? bias=None) -> Tensor", "self @ weight.T + bias.", |a| {
+        linear(a.t(0), a.t(1), a.ot(2)).map(Ret::from)
+    });
     for places in ["n", "f"] {
         r.op(
             places,

@@ -2,7 +2,7 @@
 
 use super::super::elementwise::{self, add, div, mul, sub};
 use super::super::{Registry, Ret, copy, reduce, view};
-use super::{matmul, mt};
+use super::{matmul, mt, reshaped};
 use crate::autograd::{record, save, save_output};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::Scalar;
@@ -120,7 +120,12 @@ pub fn cdist(a: &Tensor, b: &Tensor, p: f64, mode: Option<&str>) -> Result<Tenso
     let mb = b.shape()[b.ndim() - 1];
     ensure!(m == mb, Runtime, "X1 and X2 must have the same number of columns. X1: {m} X2: {mb}");
     for (name, t) in [("X1", a), ("X2", b)] {
-        ensure!(t.dtype().is_float(), Runtime, "cdist only supports floating-point dtypes, {name} got: {}", t.dtype().scalar_name());
+        ensure!(
+            t.dtype().is_float(),
+            Runtime,
+            "cdist only supports floating-point dtypes, {name} got: {}",
+            t.dtype().scalar_name()
+        );
     }
     ensure!(p >= 0.0, Runtime, "cdist only supports non-negative p values");
     let by_product = match mode {
@@ -132,7 +137,13 @@ pub fn cdist(a: &Tensor, b: &Tensor, p: f64, mode: Option<&str>) -> Result<Tenso
     let (r1, r2) = (a.shape()[a.ndim() - 2], b.shape()[b.ndim() - 2]);
     let large = (r1 > 25 || r2 > 25) && mode != Some("donot_use_mm_for_euclid_dist");
     let batch = broadcast(&a.shape()[..a.ndim() - 2], &b.shape()[..b.ndim() - 2])?;
-    ensure!(a.dtype() == b.dtype(), Runtime, "expected scalar type {} but found {}", b.dtype().scalar_name(), a.dtype().scalar_name());
+    ensure!(
+        a.dtype() == b.dtype(),
+        Runtime,
+        "expected scalar type {} but found {}",
+        a.dtype().scalar_name(),
+        b.dtype().scalar_name()
+    );
     ensure!(a.dtype().compute() == a.dtype(), NotImplemented, "\"cdist\" not implemented for '{}'", a.dtype().scalar_name());
     a.check_data("cdist")?;
     if p == 2.0 && (by_product || large) && m > 0 && r1 > 0 && r2 > 0 && batch.iter().all(|&s| s > 0) {
@@ -147,8 +158,7 @@ pub fn cdist(a: &Tensor, b: &Tensor, p: f64, mode: Option<&str>) -> Result<Tenso
     let out = pairs_with_grad(&x, &y, p)?;
     let mut shape: Dims = batch.clone();
     shape.extend_from_slice(&[r1, r2]);
-    // The node of the whole is that of the kernel, where no reshape is needed.
-    if out.shape() == shape.as_slice() { Ok(out) } else { view::reshape_to(&out, &shape) }
+    reshaped(out, &shape, "CdistBackward0")
 }
 
 fn pairs_with_grad(x: &Tensor, y: &Tensor, p: f64) -> Result<Tensor> {
@@ -173,7 +183,8 @@ fn pairs_with_grad(x: &Tensor, y: &Tensor, p: f64) -> Result<Tensor> {
 /// [`slope`] in tensor ops.
 fn slopes(diff: &Tensor, dist: &Tensor, p: f64) -> Result<Tensor> {
     let zero = elementwise::EQ.call(&[Operand::T(dist.clone()), Operand::S(Scalar::Int(0))], &[], None)?;
-    let safe = elementwise::WHERE.call(&[Operand::T(zero), Operand::S(Scalar::Float(1.0)), Operand::T(dist.clone())], &[], None)?;
+    let safe =
+        elementwise::WHERE.call(&[Operand::T(zero), Operand::S(Scalar::Float(1.0)), Operand::T(dist.clone())], &[], None)?;
     let safe = copy::to_dtype(&safe, diff.dtype())?;
     if p == 2.0 {
         return div(diff, &safe);
@@ -252,8 +263,14 @@ fn norm_along(x: &Tensor, p: f64, dim: i64, keepdim: bool) -> Result<Tensor> {
     let flat = view::reshape_to(&moved, &[count, 1, n])?;
     let zero = Tensor::zeros(&[1, 1, n], x.dtype(), x.device())?;
     let zero = view::expand(&zero, &[count, 1, n])?;
-    let out = view::reshape_to(&pairs_with_grad(&flat, &zero, p)?, &lead)?;
-    if keepdim { if x.ndim() == 0 { view::reshape_to(&out, &[1]) } else { Ok(out) } } else if x.ndim() == 0 { Ok(out) } else { view::squeeze(&out, Some(&[d as i64])) }
+    // `lead` has the dimension as a one; a 0-d tensor stands for a vector of one.
+    let mut shape = lead;
+    if x.ndim() == 0 {
+        shape.truncate(usize::from(keepdim));
+    } else if !keepdim {
+        shape.remove(d);
+    }
+    reshaped(pairs_with_grad(&flat, &zero, p)?, &shape, "NormBackward1")
 }
 
 fn pairwise_distance(a: &Tensor, b: &Tensor, p: f64, eps: f64, keepdim: bool) -> Result<Tensor> {
@@ -273,7 +290,12 @@ fn pairwise_distance(a: &Tensor, b: &Tensor, p: f64, eps: f64, keepdim: bool) ->
 
 fn cosine_similarity(a: &Tensor, b: &Tensor, dim: i64, eps: f64) -> Result<Tensor> {
     let common = elementwise::result_type(&[Operand::T(a.clone()), Operand::T(b.clone())]);
-    ensure!(common.is_float(), Runtime, "expected common dtype to be floating point, yet common dtype is {}", common.scalar_name());
+    ensure!(
+        common.is_float(),
+        Runtime,
+        "expected common dtype to be floating point, yet common dtype is {}",
+        common.scalar_name()
+    );
     let shape = broadcast(a.shape(), b.shape())?;
     let unit = |t: &Tensor| -> Result<Tensor> {
         let t = view::expand(&copy::to_dtype(t, common.compute())?, &shape)?;
@@ -299,7 +321,9 @@ pub(super) fn register(r: &mut Registry) {
         |a| cdist(a.t(0), a.t(1), a.f(2), a.os(3)).map(Ret::from),
     );
     for places in ["n", "f"] {
-        r.op(places, "pdist(Tensor self, float p=2) -> Tensor", "Distances of all pairs of rows.", |a| pdist(a.t(0), a.f(1)).map(Ret::from));
+        r.op(places, "pdist(Tensor self, float p=2) -> Tensor", "Distances of all pairs of rows.", |a| {
+            pdist(a.t(0), a.f(1)).map(Ret::from)
+        });
         r.op(
             places,
             "pairwise_distance(Tensor x1, Tensor x2, float p=2.0, float eps=1e-06, bool keepdim=False) -> Tensor",

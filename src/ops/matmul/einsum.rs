@@ -80,14 +80,27 @@ fn parse(equation: &str) -> Result<(Vec<Term>, Option<Term>)> {
         match text[i] {
             b' ' => {}
             b'.' => {
-                ensure!(out.ellipsis.is_none(), Runtime, "einsum(): found '.' for output but an ellipsis (...) was already found");
-                ensure!(text[i..].starts_with(b"..."), Runtime, "einsum(): found '.' for output that is not part of any ellipsis (...)");
+                ensure!(
+                    out.ellipsis.is_none(),
+                    Runtime,
+                    "einsum(): found '.' for output but an ellipsis (...) was already found"
+                );
+                ensure!(
+                    text[i..].starts_with(b"..."),
+                    Runtime,
+                    "einsum(): found '.' for output that is not part of any ellipsis (...)"
+                );
                 out.ellipsis = Some(out.labels.len());
                 i += 2;
             }
             c => {
                 let l = label_of(c).ok_or_else(|| invalid(i))?;
-                ensure!(!out.labels.contains(&l), Runtime, "einsum(): output subscript {} appears more than once in the output", name_of(l));
+                ensure!(
+                    !out.labels.contains(&l),
+                    Runtime,
+                    "einsum(): output subscript {} appears more than once in the output",
+                    name_of(l)
+                );
                 out.labels.push(l);
             }
         }
@@ -164,7 +177,9 @@ fn pair(a: Labelled, b: Labelled, keep: impl Fn(Label) -> bool) -> Result<Labell
     };
     let (batch, con) = (pick(&a, &b, true, true), pick(&a, &b, true, false));
     let (only_a, only_b) = (pick(&a, &b, false, true), pick(&b, &a, false, true));
-    let size = |x: &Labelled, ls: &[Label]| -> Dims { ls.iter().map(|l| x.t.shape()[x.labels.iter().position(|m| m == l).unwrap()]).collect() };
+    let size = |x: &Labelled, ls: &[Label]| -> Dims {
+        ls.iter().map(|l| x.t.shape()[x.labels.iter().position(|m| m == l).unwrap()]).collect()
+    };
     let (sb, sc, sx, sy) = (size(&a, &batch), size(&a, &con), size(&a, &only_a), size(&b, &only_b));
     let join = |ls: &[&[Label]]| -> Labels { ls.concat().into_iter().collect() };
     let labels = join(&[&batch, &only_a, &only_b]);
@@ -245,12 +260,15 @@ pub fn einsum(equation: &str, operands: &[Tensor]) -> Result<Tensor> {
             spelled(term, extra)
         }
         // Without an arrow: the ellipsis, then the letters that appear once, in order.
-        None => (0..extra).rev().map(|k| ELLIPSIS + k as u8).chain((0..LETTERS as u8).filter(|&l| seen[l as usize] == 1)).collect(),
+        None => {
+            (0..extra).rev().map(|k| ELLIPSIS + k as u8).chain((0..LETTERS as u8).filter(|&l| seen[l as usize] == 1)).collect()
+        }
     };
     // An operand of size 1 where the label is larger does not have the label.
     let mut rest: Vec<Labelled> = Vec::with_capacity(list.len());
     for x in list {
-        let gone: Vec<i64> = (0..x.labels.len()).filter(|&d| x.t.shape()[d] == 1 && sizes[x.labels[d] as usize] != 1).map(|d| d as i64).collect();
+        let gone: Vec<i64> =
+            (0..x.labels.len()).filter(|&d| x.t.shape()[d] == 1 && sizes[x.labels[d] as usize] != 1).map(|d| d as i64).collect();
         rest.push(if gone.is_empty() {
             x
         } else {
@@ -292,11 +310,7 @@ pub fn contract(a: &Tensor, b: &Tensor, da: &[usize], db: &[usize]) -> Result<Te
 /// [`contract`] with checks; dimensions of size 1 stretch.
 pub fn tensordot(a: &Tensor, b: &Tensor, dims_a: &[i64], dims_b: &[i64]) -> Result<Tensor> {
     ensure!(dims_a.len() == dims_b.len(), Runtime, "both dimension lists should have same length");
-    ensure!(
-        a.dtype() == b.dtype(),
-        Runtime,
-        "both inputs should have same dtype"
-    );
+    ensure!(a.dtype() == b.dtype(), Runtime, "both inputs should have same dtype");
     let (mut a, mut b) = (a.clone(), b.clone());
     let (mut da, mut db): (SmallVec<[usize; 8]>, SmallVec<[usize; 8]>) = (smallvec![], smallvec![]);
     for (&i, &j) in dims_a.iter().zip(dims_b) {
@@ -305,14 +319,22 @@ pub fn tensordot(a: &Tensor, b: &Tensor, dims_a: &[i64], dims_b: &[i64]) -> Resu
             bail!(Index, "Dimension specified as {i} but tensor has no dimensions");
         }
         let (sp, sq) = (a.shape()[p], b.shape()[q]);
-        ensure!(!da.contains(&p) && !db.contains(&q), Runtime, "dim {} appears multiple times in the list of dims", if da.contains(&p) { p } else { q });
+        ensure!(
+            !da.contains(&p) && !db.contains(&q),
+            Runtime,
+            "dim {} appears multiple times in the list of dims",
+            if da.contains(&p) { p } else { q }
+        );
         if sp != sq {
             let (t, d, other) = if sp == 1 {
                 (&mut b, q, 1)
             } else if sq == 1 {
                 (&mut a, p, 1)
             } else {
-                bail!(Runtime, "contracted dimensions need to match, but first has size {sp} in dim {i} and second has size {sq} in dim {j}")
+                bail!(
+                    Runtime,
+                    "contracted dimensions need to match, but first has size {sp} in dim {i} and second has size {sq} in dim {j}"
+                )
             };
             debug_assert_eq!(other, 1);
             let dtype = t.dtype();
@@ -328,14 +350,22 @@ pub(super) fn register(r: &mut Registry) {
     r.op("f", "einsum(str equation, Tensor... operands) -> Tensor", "Sums of products over labelled dimensions.", |a| {
         einsum(a.s(0), &a.ts(1)).map(Ret::from)
     });
-    r.op("f", "tensordot(Tensor self, Tensor other, int dims=2) -> Tensor", "Products summed over the last dims of self and the first of other.", |a| {
-        let (x, y, n) = (a.t(0), a.t(1), a.int(2));
-        ensure!(n >= 0, Runtime, "tensordot expects dims >= 0, but got dims={n}");
-        ensure!(n <= x.ndim().min(y.ndim()) as i64, Runtime, "tensordot expects dims < ndim_a or ndim_b, but got dims={n}");
-        let (da, db): (Vec<i64>, Vec<i64>) = ((-n..0).collect(), (0..n).collect());
-        tensordot(x, y, &da, &db).map(Ret::from)
-    });
-    r.op("_", "_tensordot(Tensor self, Tensor other, int[] dims_self, int[] dims_other) -> Tensor", "Products summed over the given dimensions.", |a| {
-        tensordot(a.t(0), a.t(1), a.ints(2), a.ints(3)).map(Ret::from)
-    });
+    r.op(
+        "f",
+        "tensordot(Tensor self, Tensor other, int dims=2) -> Tensor",
+        "Products summed over the last dims of self and the first of other.",
+        |a| {
+            let (x, y, n) = (a.t(0), a.t(1), a.int(2));
+            ensure!(n >= 0, Runtime, "tensordot expects dims >= 0, but got dims={n}");
+            ensure!(n <= x.ndim().min(y.ndim()) as i64, Runtime, "tensordot expects dims < ndim_a or ndim_b, but got dims={n}");
+            let (da, db): (Vec<i64>, Vec<i64>) = ((-n..0).collect(), (0..n).collect());
+            tensordot(x, y, &da, &db).map(Ret::from)
+        },
+    );
+    r.op(
+        "_",
+        "_tensordot(Tensor self, Tensor other, int[] dims_self, int[] dims_other) -> Tensor",
+        "Products summed over the given dimensions.",
+        |a| tensordot(a.t(0), a.t(1), a.ints(2), a.ints(3)).map(Ret::from),
+    );
 }

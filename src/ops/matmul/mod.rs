@@ -30,7 +30,17 @@ type Mat = (*mut u8, isize, isize);
 ///
 /// # Safety
 /// The three matrices lie inside live memory of that dtype; those of `c` overlap nothing.
-unsafe fn product(dtype: Dtype, m: usize, n: usize, k: usize, a: Mat, b: Mat, c: Mat, batch: (usize, isize, isize, isize), accumulate: bool) {
+unsafe fn product(
+    dtype: Dtype,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat,
+    b: Mat,
+    c: Mat,
+    batch: (usize, isize, isize, isize),
+    accumulate: bool,
+) {
     macro_rules! go {
         ($one:ident, $many:ident, $t:ty) => {{
             let (p, q, r) = (a.0 as *const $t, b.0 as *const $t, c.0 as *mut $t);
@@ -39,7 +49,9 @@ unsafe fn product(dtype: Dtype, m: usize, n: usize, k: usize, a: Mat, b: Mat, c:
                 if batch.0 == 1 {
                     gemm::$one::<$t>(m, n, k, p, a.1, a.2, q, b.1, b.2, r, c.1, c.2, accumulate)
                 } else {
-                    gemm::$many::<$t>(batch.0, m, n, k, p, batch.1, a.1, a.2, q, batch.2, b.1, b.2, r, batch.3, c.1, c.2, accumulate)
+                    gemm::$many::<$t>(
+                        batch.0, m, n, k, p, batch.1, a.1, a.2, q, batch.2, b.1, b.2, r, batch.3, c.1, c.2, accumulate,
+                    )
                 }
             }
         }};
@@ -283,7 +295,13 @@ pub fn mm(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn bmm_dtype(a: &Tensor, b: &Tensor) -> Result<()> {
-    ensure!(a.dtype() == b.dtype(), Runtime, "expected scalar type {} but found {}", a.dtype().scalar_name(), b.dtype().scalar_name());
+    ensure!(
+        a.dtype() == b.dtype(),
+        Runtime,
+        "expected scalar type {} but found {}",
+        a.dtype().scalar_name(),
+        b.dtype().scalar_name()
+    );
     Ok(())
 }
 
@@ -468,7 +486,9 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     };
     match (a.ndim(), b.ndim()) {
         (2, 2) => mm(a, b),
-        (0, _) | (_, 0) => bail!(Runtime, "both arguments to matmul need to be at least 1D, but they are {}D and {}D", a.ndim(), b.ndim()),
+        (0, _) | (_, 0) => {
+            bail!(Runtime, "both arguments to matmul need to be at least 1D, but they are {}D and {}D", a.ndim(), b.ndim())
+        }
         (1, 1) => dot(a, b),
         (2, 1) => mv(a, b),
         (1, nb) => {
@@ -510,15 +530,29 @@ pub fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("fm", "matmul(Tensor self, Tensor other) -> Tensor", "Matrix product; leading dimensions broadcast.", |a| matmul(a.t(0), a.t(1)).map(Ret::from));
-    r.op("l", "matmul(Tensor self, Tensor other) -> Tensor", "Matrix product; leading dimensions broadcast.", |a| matmul(a.t(0), a.t(1)).map(Ret::from));
+    r.op("fm", "matmul(Tensor self, Tensor other) -> Tensor", "Matrix product; leading dimensions broadcast.", |a| {
+        matmul(a.t(0), a.t(1)).map(Ret::from)
+    });
+    r.op("l", "matmul(Tensor self, Tensor other) -> Tensor", "Matrix product; leading dimensions broadcast.", |a| {
+        matmul(a.t(0), a.t(1)).map(Ret::from)
+    });
     r.op("fm", "mm(Tensor self, Tensor mat2) -> Tensor", "The product of two matrices.", |a| mm(a.t(0), a.t(1)).map(Ret::from));
-    r.op("fm", "bmm(Tensor self, Tensor mat2) -> Tensor", "The products of two batches of matrices.", |a| bmm(a.t(0), a.t(1)).map(Ret::from));
+    r.op("fm", "bmm(Tensor self, Tensor mat2) -> Tensor", "The products of two batches of matrices.", |a| {
+        bmm(a.t(0), a.t(1)).map(Ret::from)
+    });
     r.op("fm", "mv(Tensor self, Tensor vec) -> Tensor", "A matrix times a vector.", |a| mv(a.t(0), a.t(1)).map(Ret::from));
-    r.op("fm", "dot(Tensor self, Tensor tensor) -> Tensor", "The inner product of two vectors.", |a| dot(a.t(0), a.t(1)).map(Ret::from));
-    r.op("fm", "vdot(Tensor self, Tensor other) -> Tensor", "The inner product, the first vector conjugated.", |a| vdot(a.t(0), a.t(1)).map(Ret::from));
-    r.op("fm", "inner(Tensor self, Tensor other) -> Tensor", "Products over the last dimensions.", |a| inner(a.t(0), a.t(1)).map(Ret::from));
-    r.op("fm", "outer(Tensor self, Tensor vec2) -> Tensor", "The product of two vectors as a matrix.", |a| outer(a.t(0), a.t(1)).map(Ret::from));
+    r.op("fm", "dot(Tensor self, Tensor tensor) -> Tensor", "The inner product of two vectors.", |a| {
+        dot(a.t(0), a.t(1)).map(Ret::from)
+    });
+    r.op("fm", "vdot(Tensor self, Tensor other) -> Tensor", "The inner product, the first vector conjugated.", |a| {
+        vdot(a.t(0), a.t(1)).map(Ret::from)
+    });
+    r.op("fm", "inner(Tensor self, Tensor other) -> Tensor", "Products over the last dimensions.", |a| {
+        inner(a.t(0), a.t(1)).map(Ret::from)
+    });
+    r.op("fm", "outer(Tensor self, Tensor vec2) -> Tensor", "The product of two vectors as a matrix.", |a| {
+        outer(a.t(0), a.t(1)).map(Ret::from)
+    });
     r.op("fm", "ger(Tensor self, Tensor vec2) -> Tensor", "outer.", |a| outer(a.t(0), a.t(1)).map(Ret::from));
     affine::register(r);
     distance::register(r);

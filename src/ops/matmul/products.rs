@@ -2,7 +2,7 @@
 
 use super::super::elementwise::{mul, sub};
 use super::super::{Registry, Ret, copy, view};
-use super::{matmul, mm};
+use super::{matmul, mm, reshaped};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::layout::{Dims, broadcast, show, wrap_dim};
@@ -14,7 +14,12 @@ pub fn multi_dot(ts: &[Tensor]) -> Result<Tensor> {
     let n = ts.len();
     ensure!(n >= 2, Runtime, "multi_dot(): expected at least 2 tensors but got {n}");
     let end = |i: usize, what: &str| -> Result<()> {
-        ensure!(matches!(ts[i].ndim(), 1 | 2), Runtime, "multi_dot(): the {what} tensor must be 1D or 2D but got {}D", ts[i].ndim());
+        ensure!(
+            matches!(ts[i].ndim(), 1 | 2),
+            Runtime,
+            "multi_dot(): the {what} tensor must be 1D or 2D but got {}D",
+            ts[i].ndim()
+        );
         Ok(())
     };
     end(0, "first")?;
@@ -149,7 +154,7 @@ pub fn kron(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (sa, sb) = (spread(a, false), spread(b, true));
     let shape: Dims = (0..n).map(|d| sa[2 * d] * sb[2 * d + 1]).collect();
     let out = mul(&view::reshape_to(a, &sa)?, &view::reshape_to(b, &sb)?)?;
-    view::reshape_to(&copy::contiguous(&out)?, &shape)
+    reshaped(copy::contiguous(&out)?, &shape, "UnsafeViewBackward0")
 }
 
 fn cross(a: &Tensor, b: &Tensor, dim: i64) -> Result<Tensor> {
@@ -171,7 +176,9 @@ fn cross(a: &Tensor, b: &Tensor, dim: i64) -> Result<Tensor> {
         let (j, k) = ((i + 1) % 3, (i + 2) % 3);
         parts.push(sub(&mul(&part(&a, j)?, &part(&b, k)?)?, &mul(&part(&a, k)?, &part(&b, j)?)?)?);
     }
-    stack(&parts, d)
+    let out = stack(&parts, d)?;
+    let shape = out.dims();
+    reshaped(out, &shape, "LinalgCrossBackward0")
 }
 
 /// Tensors of one shape beside each other in a new dimension; differentiable.
@@ -232,25 +239,37 @@ pub(super) fn register(r: &mut Registry) {
             _ => multi_dot(&ts).map(Ret::from),
         }
     });
-    r.op("l", "multi_dot(Tensor[] tensors) -> Tensor", "The product of the matrices in the cheapest order.", |a| multi_dot(&a.ts(0)).map(Ret::from));
+    r.op("l", "multi_dot(Tensor[] tensors) -> Tensor", "The product of the matrices in the cheapest order.", |a| {
+        multi_dot(&a.ts(0)).map(Ret::from)
+    });
     for places in ["fm", "l"] {
-        r.op(places, "matrix_power(Tensor self, int n) -> Tensor", "A matrix multiplied by itself.", |a| matrix_power(a.t(0), a.int(1)).map(Ret::from));
+        r.op(places, "matrix_power(Tensor self, int n) -> Tensor", "A matrix multiplied by itself.", |a| {
+            matrix_power(a.t(0), a.int(1)).map(Ret::from)
+        });
     }
     r.op("fm", "kron(Tensor self, Tensor other) -> Tensor", "The Kronecker product.", |a| kron(a.t(0), a.t(1)).map(Ret::from));
-    r.op("fm", "cross(Tensor self, Tensor other, int? dim=None) -> Tensor", "The vector product along a dimension of size 3.", |a| {
-        let (x, y) = (a.t(0), a.t(1));
-        let dim = match a.oint(2) {
-            Some(d) => d,
-            None => match (0..x.ndim()).find(|&d| x.shape()[d] == 3) {
-                Some(d) => d as i64,
-                None => bail!(Runtime, "no dimension of size 3 in input"),
-            },
-        };
-        cross(x, y, dim).map(Ret::from)
-    });
-    r.op("l", "cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor", "The vector product along a dimension of size 3.", |a| {
-        cross(a.t(0), a.t(1), a.int(2)).map(Ret::from)
-    });
+    r.op(
+        "fm",
+        "cross(Tensor self, Tensor other, int? dim=None) -> Tensor",
+        "The vector product along a dimension of size 3.",
+        |a| {
+            let (x, y) = (a.t(0), a.t(1));
+            let dim = match a.oint(2) {
+                Some(d) => d,
+                None => match (0..x.ndim()).find(|&d| x.shape()[d] == 3) {
+                    Some(d) => d as i64,
+                    None => bail!(Runtime, "no dimension of size 3 in input"),
+                },
+            };
+            cross(x, y, dim).map(Ret::from)
+        },
+    );
+    r.op(
+        "l",
+        "cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor",
+        "The vector product along a dimension of size 3.",
+        |a| cross(a.t(0), a.t(1), a.int(2)).map(Ret::from),
+    );
     r.op("f", "vander(Tensor x, int? N=None, bool increasing=False) -> Tensor", "Powers of a vector as columns.", |a| {
         vander(a.t(0), a.oint(1), a.b(2)).map(Ret::from)
     });
