@@ -7,7 +7,7 @@ stream are PyTorch's.
 from __future__ import annotations
 
 import math as _math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core, _legacy, _types
 from ._core import Generator as Generator
@@ -24,6 +24,19 @@ __version__ = TorchVersion("2.13.0+rustgrad")
 _core._set_classes(Size, return_types)
 return_types.define(_core._named_results())
 
+if TYPE_CHECKING:
+    from ._core import *
+
+    FloatTensor: Any
+    DoubleTensor: Any
+    HalfTensor: Any
+    BFloat16Tensor: Any
+    ByteTensor: Any
+    CharTensor: Any
+    ShortTensor: Any
+    IntTensor: Any
+    LongTensor: Any
+    BoolTensor: Any
 # The core's functions, dtypes and formats under their own names.
 for _name in dir(_core):
     if not _name.startswith("_") and not isinstance(getattr(_core, _name), type(_core)):
@@ -73,9 +86,9 @@ from .autograd import enable_grad as enable_grad  # noqa: E402
 from .autograd import inference_mode as inference_mode  # noqa: E402
 from .autograd import no_grad as no_grad  # noqa: E402
 from .autograd import set_grad_enabled as set_grad_enabled  # noqa: E402
-from .functional import chain_matmul as chain_matmul  # noqa: E402
-from .functional import einsum as einsum  # noqa: E402
-from .functional import tensordot as tensordot  # noqa: E402
+from .functional import chain_matmul as chain_matmul  # type: ignore[no-redef] # noqa: E402
+from .functional import einsum as einsum  # type: ignore[no-redef] # noqa: E402
+from .functional import tensordot as tensordot  # type: ignore[assignment] # noqa: E402
 from .random import fork_rng as fork_rng  # noqa: E402
 from .random import get_rng_state as get_rng_state  # noqa: E402
 from .random import initial_seed as initial_seed  # noqa: E402
@@ -98,9 +111,40 @@ _LAZY_NAMES = {
     "lstm_cell": ("nn._rnn", "lstm_cell"), "gru_cell": ("nn._rnn", "gru_cell"),
     "rnn_tanh_cell": ("nn._rnn", "rnn_tanh_cell"), "rnn_relu_cell": ("nn._rnn", "rnn_relu_cell"),
 }
+if TYPE_CHECKING:
+    # What the above gives: a name that is in neither is unknown to type checkers.
+    from . import accelerator as accelerator
+    from . import amp as amp
+    from . import backends as backends
+    from . import compiler as compiler
+    from . import cpu as cpu
+    from . import cuda as cuda
+    from . import distributed as distributed
+    from . import distributions as distributions
+    from . import fft as fft
+    from . import func as func
+    from . import fx as fx
+    from . import hub as hub
+    from . import jit as jit
+    from . import linalg as linalg
+    from . import mps as mps
+    from . import multiprocessing as multiprocessing
+    from . import profiler as profiler
+    from . import run as run
+    from . import safetensors as safetensors
+    from . import special as special
+    from . import xpu as xpu
+    from .amp import GradScaler as GradScaler
+    from .amp import autocast as autocast
+    from .compiler import compile as compile
+    from .func.vmap import vmap as vmap
+    from .nn._rnn import gru_cell as gru_cell
+    from .nn._rnn import lstm_cell as lstm_cell
+    from .nn._rnn import rnn_relu_cell as rnn_relu_cell
+    from .nn._rnn import rnn_tanh_cell as rnn_tanh_cell
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     import importlib
 
     if name in _LAZY:
@@ -120,6 +164,10 @@ def __getattr__(name: str) -> Any:
             globals()[name] = value
             return value
     raise AttributeError(f"module 'torch' has no attribute '{name}'")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

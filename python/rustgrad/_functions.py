@@ -11,12 +11,13 @@ import rustgrad as rg
 from . import _core
 
 __all__ = [
-    "is_tensor", "is_storage", "is_floating_point", "is_complex", "is_nonzero", "is_inference", "numel", "finfo", "iinfo",
-    "typename", "set_default_tensor_type", "is_grad_enabled", "use_deterministic_algorithms",
-    "are_deterministic_algorithms_enabled", "is_deterministic_algorithms_warn_only_enabled", "set_float32_matmul_precision",
-    "get_float32_matmul_precision", "set_num_interop_threads", "get_num_interop_threads", "broadcast_shapes",
-    "is_warn_always_enabled", "set_warn_always", "set_flush_denormal", "get_file_path", "is_autocast_enabled",
-    "OutOfMemoryError", "set_deterministic_debug_mode", "get_deterministic_debug_mode",
+    "is_tensor", "is_storage", "is_floating_point", "is_complex", "is_nonzero", "is_inference", "numel", "finfo",
+    "iinfo", "typename", "set_default_tensor_type", "is_grad_enabled", "use_deterministic_algorithms",
+    "are_deterministic_algorithms_enabled", "is_deterministic_algorithms_warn_only_enabled",
+    "set_float32_matmul_precision", "get_float32_matmul_precision", "set_num_interop_threads",
+    "get_num_interop_threads", "broadcast_shapes", "is_warn_always_enabled", "set_warn_always", "set_flush_denormal",
+    "get_file_path", "is_autocast_enabled", "OutOfMemoryError", "set_deterministic_debug_mode",
+    "get_deterministic_debug_mode",
 ]
 
 _Tensor = _core.Tensor
@@ -51,8 +52,8 @@ def is_inference(input: Any) -> bool:
 def is_nonzero(input: Any) -> bool:
     """Whether the single element is not zero."""
     if input.numel() != 1:
-        raise RuntimeError("Boolean value of Tensor with " + ("no values" if input.numel() == 0 else "more than one value")
-                           + " is ambiguous")
+        values = "no values" if input.numel() == 0 else "more than one value"
+        raise RuntimeError(f"Boolean value of Tensor with {values} is ambiguous")
     return bool(input)
 
 
@@ -108,7 +109,8 @@ class finfo(_Info):
     def __init__(self, type: Any = None) -> None:
         name = str(type or _core.get_default_dtype()).removeprefix("torch.")
         if name not in _FLOATS:
-            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.{name}'")
+            raise TypeError("torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                            f"'torch.{name}'")
         super().__init__(**_float_info(*_FLOATS[name]), dtype=name)
 
 

@@ -252,7 +252,8 @@ def new(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _new_filled(name: str) -> Any:
-    def make(self: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Any:
+    def make(self: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+             **_: Any) -> Any:
         if "size" in _:
             size = (_["size"],)
         if len(size) == 1 and not isinstance(size[0], int):
@@ -356,15 +357,16 @@ def _volatile(self: Any) -> bool:
 
 def attach() -> None:
     """Put the methods onto the class."""
+    cls: Any = Tensor
     for name, function in _HANDLED.items():
-        setattr(Tensor, name, function)
-    Tensor.grad_fn = property(_grad_fn, doc="The node that made this tensor; None for a leaf.")
-    Tensor.output_nr = property(lambda self: _core._output_nr(self), doc="Which result of its node this tensor is.")
-    Tensor.retains_grad = property(lambda self: _core._retains_grad(self), doc="Whether a non-leaf keeps its grad.")
-    Tensor.layout = property(lambda self: rg.strided, doc="How the elements are stored.")
-    Tensor.names = property(lambda self: (None,) * self.ndim, doc="No dimension has a name.")
-    Tensor.volatile = property(_volatile, doc="False; a relic.")
-    Tensor.is_cpu = property(lambda self: self.device.type == "cpu", doc="Whether the memory is the CPU's.")
-    Tensor.__torch_function__ = _torch_function
+        setattr(cls, name, function)
+    cls.grad_fn = property(_grad_fn, doc="The node that made this tensor; None for a leaf.")
+    cls.output_nr = property(lambda self: _core._output_nr(self), doc="Which result of its node this tensor is.")
+    cls.retains_grad = property(lambda self: _core._retains_grad(self), doc="Whether a non-leaf keeps its grad.")
+    cls.layout = property(lambda self: rg.strided, doc="How the elements are stored.")
+    cls.names = property(lambda self: (None,) * self.ndim, doc="No dimension has a name.")
+    cls.volatile = property(_volatile, doc="False; a relic.")
+    cls.is_cpu = property(lambda self: self.device.type == "cpu", doc="Whether the memory is the CPU's.")
+    cls.__torch_function__ = _torch_function
     for flag in _FLAGS:
-        setattr(Tensor, flag, False)
+        setattr(cls, flag, False)

@@ -204,7 +204,7 @@ def _is_plain(tensor: rg.Tensor) -> bool:
     return type(tensor).__name__ in ("Tensor", "Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer")
 
 
-def _sparse_text(tensor: rg.Tensor, indent: int, suffixes: list[str]) -> str:
+def _sparse_text(tensor: Any, indent: int, suffixes: list[str]) -> str:
     suffixes.append(f"size={tuple(tensor.shape)}")
     indices, values = tensor._indices().detach(), tensor._values().detach()
     suffixes.append(f"nnz={values.shape[0]}")

@@ -20,10 +20,10 @@ def flatten(tree: Any) -> tuple[list[Any], Spec]:
                 return lambda it: {k: p(it) for k, p in zip(keys, parts, strict=True)}
             return lambda it: kind((k, p(it)) for k, p in zip(keys, parts, strict=True))
         if isinstance(node, (tuple, list)):
-            parts, kind = [visit(v) for v in node], type(node)
+            parts, make = [visit(v) for v in node], type(node)
             if hasattr(node, "_fields"):
-                return lambda it: kind(*[p(it) for p in parts])
-            return lambda it: kind([p(it) for p in parts])
+                return lambda it: make(*[p(it) for p in parts])
+            return lambda it: make([p(it) for p in parts])
         leaves.append(node)
         return next
 

@@ -51,7 +51,7 @@ def _finish(tensor: rg.Tensor, requires_grad: bool, backward_hooks: Any, metadat
     if requires_grad:
         tensor.requires_grad_(True)
     if backward_hooks:
-        tensor._backward_hooks = backward_hooks
+        tensor._backward_hooks = backward_hooks  # type: ignore[attr-defined]
     return tensor
 
 
@@ -88,7 +88,8 @@ def _rebuild_sparse_tensor(layout: Any, data: Any) -> rg.Tensor:
     if str(layout) != "torch.sparse_coo":
         raise NotImplementedError(f"rebuilding sparse tensor for layout {layout}")
     indices, values, size = data[:3]
-    return rg.sparse_coo_tensor(indices, values, tuple(size))
+    tensor: rg.Tensor = rg.sparse_coo_tensor(indices, values, tuple(size))  # type: ignore[attr-defined]
+    return tensor
 
 
 def _rebuild_parameter(data: Any, requires_grad: bool, backward_hooks: Any) -> Any:
@@ -156,7 +157,7 @@ def _reduce_meta(tensor: rg.Tensor) -> tuple[Any, ...]:
     return _rebuild_meta_tensor_no_storage, args
 
 
-def _reduce_sparse(tensor: rg.Tensor) -> tuple[Any, ...]:
+def _reduce_sparse(tensor: Any) -> tuple[Any, ...]:
     parts = (tensor._indices(), tensor._values(), tensor.size(), tensor.is_coalesced())
     return _rebuild_sparse_tensor, (tensor.layout, parts)
 

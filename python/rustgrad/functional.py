@@ -76,9 +76,9 @@ def chain_matmul(*matrices: Any, out: Any = None) -> Any:
 
 
 _ELSEWHERE = frozenset((
-    "atleast_1d", "atleast_2d", "atleast_3d", "align_tensors", "broadcast_shapes", "broadcast_tensors", "cartesian_prod",
-    "block_diag", "cdist", "istft", "lu", "norm", "meshgrid", "pca_lowrank", "split", "stft", "svd_lowrank", "unique",
-    "unique_consecutive", "unravel_index",
+    "atleast_1d", "atleast_2d", "atleast_3d", "align_tensors", "broadcast_shapes", "broadcast_tensors",
+    "cartesian_prod", "block_diag", "cdist", "istft", "lu", "norm", "meshgrid", "pca_lowrank", "split", "stft",
+    "svd_lowrank", "unique", "unique_consecutive", "unravel_index",
 ))
 __all__ = ["einsum", "tensordot", "chain_matmul"]
 

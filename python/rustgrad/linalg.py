@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._core import linalg as _native
 from ._core import LinAlgError as LinAlgError
+from ._core import linalg as _native
 
 globals().update({name: getattr(_native, name) for name in dir(_native) if not name.startswith("_")})
 

@@ -69,6 +69,7 @@ def _clone_state(generator: Any) -> Any:
     return other
 
 
-setattr(_core.Generator, "get_state", _get_state)
-setattr(_core.Generator, "set_state", _set_state)
-setattr(_core.Generator, "clone_state", _clone_state)
+_Generator: Any = _core.Generator
+_Generator.get_state = _get_state
+_Generator.set_state = _set_state
+_Generator.clone_state = _clone_state

@@ -251,7 +251,8 @@ class _Slice:
         return self._entry.code
 
     def __getitem__(self, index: Any) -> rg.Tensor:
-        return self._make()[index].clone()
+        part: rg.Tensor = self._make()[index]
+        return part.clone()
 
 
 class safe_open:

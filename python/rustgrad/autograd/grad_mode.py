@@ -48,7 +48,7 @@ class _ContextDecorator:
     def __enter__(self) -> Any:
         raise NotImplementedError
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         raise NotImplementedError
 
     def clone(self) -> Any:
@@ -58,7 +58,7 @@ class _ContextDecorator:
     def __call__(self, orig_func: Any) -> Any:
         if inspect.isclass(orig_func):
             # A class is entered when an instance is made.
-            orig_func.__init__ = self(orig_func.__init__)
+            orig_func.__init__ = self(orig_func.__init__)  # type: ignore[method-assign]
             return orig_func
         factory = self.clone
         if inspect.isgeneratorfunction(orig_func):
@@ -157,7 +157,7 @@ class inference_mode(_ContextDecorator):
 
     def clone(self) -> inference_mode:
         """A fresh context of the same mode."""
-        return self.__class__(self.mode)  # type: ignore[no-any-return]
+        return self.__class__(self.mode)
 
 
 class set_multithreading_enabled(_ContextDecorator):

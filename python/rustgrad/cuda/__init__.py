@@ -224,7 +224,7 @@ class Event:
         """Raises AssertionError."""
         _missing()
 
-    wait = synchronize = elapsed_time = record  # type: ignore[assignment]
+    wait = synchronize = elapsed_time = record
 
     def query(self) -> bool:
         """True: nothing was recorded."""

@@ -16,7 +16,7 @@ class ConstraintRegistry:
     def __init__(self) -> None:
         self._registry: dict[type, Callable[[Any], Any]] = {}
 
-    def register(self, constraint: Any, factory: Callable[[Any], Any] | None = None) -> Any:
+    def register(self, constraint: Any, factory: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
         """Register a factory for the class of a constraint; without one, a decorator."""
         if factory is None:
             return lambda f: self.register(constraint, f)

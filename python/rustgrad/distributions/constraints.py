@@ -328,7 +328,7 @@ class _Cat(Constraint):
 
     @property
     def event_dim(self) -> int:  # type: ignore[override]
-        return max(c.event_dim for c in self.cseq)
+        return int(max(c.event_dim for c in self.cseq))
 
     def check(self, value: Any) -> Any:
         parts, start = [], 0
@@ -351,7 +351,7 @@ class _Stack(Constraint):
 
     @property
     def event_dim(self) -> int:  # type: ignore[override]
-        dim = max(c.event_dim for c in self.cseq)
+        dim = int(max(c.event_dim for c in self.cseq))
         return dim + 1 if self.dim + dim < 0 else dim
 
     def check(self, value: Any) -> Any:

@@ -41,7 +41,7 @@ _found: dict[tuple[type, type], Any] = {}
 def register_kl(type_p: type, type_q: type) -> Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]]:
     """Decorate the divergence of two classes of distributions; it holds for their subclasses too."""
     for which, cls in (("type_p", type_p), ("type_q", type_q)):
-        if not (isinstance(cls, type) and issubclass(cls, Distribution)):
+        if not (isinstance(cls, type) and issubclass(cls, Distribution)):  # type: ignore[redundant-expr]
             raise TypeError(f"Expected {which} to be a Distribution subclass but got {cls}")
 
     def decorator(fun: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

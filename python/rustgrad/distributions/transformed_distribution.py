@@ -71,7 +71,7 @@ class TransformedDistribution(Distribution):
         return constraints.independent(support, extra) if extra > 0 else support
 
     @property
-    def has_rsample(self) -> Any:  # type: ignore[override]
+    def has_rsample(self) -> Any:
         return self.base_dist.has_rsample
 
     def sample(self, sample_shape: Any = ()) -> Any:
@@ -100,7 +100,7 @@ class TransformedDistribution(Distribution):
 
     def _flip(self, value: Any) -> Any:
         """A probability, turned round where the transforms fall."""
-        sign = 1
+        sign: Any = 1
         for t in self.transforms:
             sign = sign * t.sign
         if isinstance(sign, int) and sign == 1:

@@ -22,7 +22,7 @@ def broadcast_all(*values: Any) -> tuple[Any, ...]:
         )
     tensors = [v for v in values if isinstance(v, rg.Tensor)]
     if len(tensors) < len(values):
-        like = {"dtype": rg.get_default_dtype()}
+        like: dict[str, Any] = {"dtype": rg.get_default_dtype()}
         if tensors:
             like = {"dtype": tensors[0].dtype, "device": tensors[0].device}
         values = tuple(v if isinstance(v, rg.Tensor) else rg.tensor(v, **like) for v in values)

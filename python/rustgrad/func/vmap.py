@@ -85,6 +85,7 @@ def vmap(
             raise ValueError("vmap: a mapped dimension of size 0 is not supported")
         rows: list[list[Any]] = []
         rebuild: Any = None
+        result: Any = None
         state = rg.get_rng_state() if randomness == "same" else None
         for i in range(count):
             if state is not None:

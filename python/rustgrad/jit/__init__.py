@@ -117,7 +117,7 @@ def isinstance(obj: Any, target_type: Any) -> bool:
     import builtins
     import typing
 
-    types = target_type if builtins.isinstance(target_type, tuple) else (target_type,)
+    types: tuple[Any, ...] = target_type if builtins.isinstance(target_type, tuple) else (target_type,)
     return builtins.isinstance(obj, tuple(typing.get_origin(t) or t for t in types))
 
 

@@ -19,7 +19,7 @@ from .spawn import spawn as spawn
 from .spawn import start_processes as start_processes
 
 __all__ = ["get_all_sharing_strategies", "get_sharing_strategy", "set_sharing_strategy", "spawn"]
-__all__ += _python.__all__  # type: ignore[attr-defined]
+__all__ += _python.__all__
 
 current_process = _python.current_process
 

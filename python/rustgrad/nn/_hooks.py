@@ -21,7 +21,7 @@ def _identity() -> Any:
     global _identity_class
     if _identity_class is None:
 
-        class BackwardHookFunction(rg.autograd.Function):  # type: ignore[misc, name-defined]
+        class BackwardHookFunction(rg.autograd.Function):
             @staticmethod
             def forward(ctx: Any, on_grads: Any, zeros_for_none: bool, *args: Any) -> Any:
                 ctx.on_grads = on_grads

@@ -21,7 +21,7 @@ class _ParameterMeta(type(Tensor)):  # type: ignore[misc]
         return cls is Parameter and isinstance(instance, Tensor) and getattr(instance, "_is_param", False)
 
 
-class Parameter(Tensor, metaclass=_ParameterMeta):  # type: ignore[misc]
+class Parameter(Tensor, metaclass=_ParameterMeta):
     """A tensor that becomes a parameter of the Module it is assigned to.
 
     `data` is any tensor (None gives an empty one); it is not copied. Requires a gradient unless told otherwise.
@@ -41,7 +41,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):  # type: ignore[misc]
                 f"instance of the same type, but return type {type(marked).__name__} was found instead. To use the "
                 "type as a Parameter, please correct the detach() semantics defined by its __torch_dispatch__() "
                 "implementation.")
-        marked._is_param = True
+        marked._is_param = True  # type: ignore[attr-defined]
         return marked
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -84,7 +84,7 @@ class _BufferMeta(type(Tensor)):  # type: ignore[misc]
         return bool(type.__instancecheck__(cls, instance))
 
 
-class Buffer(Tensor, metaclass=_BufferMeta):  # type: ignore[misc]
+class Buffer(Tensor, metaclass=_BufferMeta):
     """A tensor that becomes a buffer of the Module it is assigned to; `persistent` ones enter the state dict."""
 
     def __new__(cls, data: Any = None, *, persistent: bool = True) -> Any:
@@ -164,11 +164,11 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
         return copied
 
 
-class _MaterializedBuffer(Tensor):  # type: ignore[misc]
+class _MaterializedBuffer(Tensor):
     pass
 
 
-class UninitializedBuffer(UninitializedTensorMixin, Tensor):  # type: ignore[misc]
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):
     """A buffer whose shape comes from the first forward."""
 
     cls_to_become = Tensor

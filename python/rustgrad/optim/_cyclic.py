@@ -85,7 +85,7 @@ class CyclicLR(LRScheduler):
         if self._scale_fn_custom is None and self.mode in ("triangular2", "exp_range"):
             self.scale_mode = "cycle" if self.mode == "triangular2" else "iterations"
 
-    def scale_fn(self, x: float) -> float:
+    def scale_fn(self, x: float) -> Any:
         """How much of the full amplitude is left at cycle (or iteration) x."""
         if self._scale_fn_custom is not None:
             return self._scale_fn_custom(x)
@@ -157,9 +157,9 @@ class OneCycleLR(LRScheduler):
                 raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
             self.total_steps = total_steps
         elif epochs is not None and steps_per_epoch is not None:
-            if not isinstance(epochs, int) or epochs <= 0:
+            if not isinstance(epochs, int) or epochs <= 0:  # type: ignore[redundant-expr]
                 raise ValueError(f"Expected positive integer epochs, but got {epochs}")
-            if not isinstance(steps_per_epoch, int) or steps_per_epoch <= 0:
+            if not isinstance(steps_per_epoch, int) or steps_per_epoch <= 0:  # type: ignore[redundant-expr]
                 raise ValueError(f"Expected positive integer steps_per_epoch, but got {steps_per_epoch}")
             self.total_steps = epochs * steps_per_epoch
         else:

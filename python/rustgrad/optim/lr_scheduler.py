@@ -124,7 +124,7 @@ class LRScheduler:
         optimizer = self.optimizer
         if hasattr(optimizer.step, "_wrapped_by_lr_sched"):
             return
-        function, owner = optimizer.step.__func__, ref(optimizer)
+        function, owner = optimizer.step.__func__, ref(optimizer)  # type: ignore[attr-defined]
 
         @wraps(function)
         def step(*args: Any, **kwargs: Any) -> Any:
@@ -487,7 +487,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         wave = 1 + math.cos(math.pi * self.T_cur / self.T_i)
         return [self.eta_min + (base - self.eta_min) * wave / 2 for base in self.base_lrs]
 
-    def step(self, epoch: float | None = None) -> None:  # type: ignore[override]
+    def step(self, epoch: float | None = None) -> None:
         """Move on by one epoch, or to the given one, which may be a fraction."""
         if epoch is None and self.last_epoch < 0:
             epoch = 0

@@ -263,7 +263,7 @@ def _update(target: Any, given: Any, name: str, what: str, ordered: tuple[Any, .
         raise TypeError(f"{name}.update should be called with an iterable of key/value pairs, but got "
                         + type(given).__name__)
     if isinstance(given, (*ordered, container_abcs.Mapping)):
-        for key, value in given.items():
+        for key, value in given.items():  # type: ignore[attr-defined]
             target[key] = value
         return
     for j, pair in enumerate(given):

@@ -169,7 +169,7 @@ class Module:
                                 "(torch.nn.Buffer, torch.Tensor or None expected)")
             if buffers is None:
                 raise AttributeError("cannot assign buffer before Module.__init__() call")
-            persistent = (value.persistent if isinstance(value, Buffer)
+            persistent = (value.persistent if isinstance(value, Buffer)  # type: ignore[attr-defined]
                           else name not in d["_non_persistent_buffers_set"])
             if not known:
                 self._forget(name, "_parameters", "_modules")
