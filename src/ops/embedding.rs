@@ -3,6 +3,7 @@
 use super::Registry;
 
 mod attention;
+mod bag;
 mod rows;
 
 pub use attention::scaled_dot_product_attention;
@@ -10,5 +11,6 @@ pub use rows::embedding;
 
 pub(super) fn register(r: &mut Registry) {
     rows::register(r);
+    bag::register(r);
     attention::register(r);
 }

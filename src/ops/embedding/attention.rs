@@ -11,14 +11,7 @@ use crate::ops::{Registry, Ret, copy, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 
-fn check(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    mask: Option<&Tensor>,
-    p: f64,
-    causal: bool,
-) -> Result<()> {
+fn check(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, p: f64, causal: bool) -> Result<()> {
     ensure!(
         q.dtype() == k.dtype() && q.dtype() == v.dtype(),
         Runtime,
@@ -49,22 +42,10 @@ fn check(
             m.dtype().cpp_name(),
             q.dtype().cpp_name()
         );
-        ensure!(
-            !causal,
-            Runtime,
-            "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
-        );
-        ensure!(
-            m.ndim() >= 1,
-            Runtime,
-            "Expected attn_mask to have at least 1 dimension"
-        );
+        ensure!(!causal, Runtime, "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True");
+        ensure!(m.ndim() >= 1, Runtime, "Expected attn_mask to have at least 1 dimension");
     }
-    ensure!(
-        (0.0..=1.0).contains(&p),
-        Runtime,
-        "dropout probability has to be between 0 and 1, but got {p}"
-    );
+    ensure!((0.0..=1.0).contains(&p), Runtime, "dropout probability has to be between 0 and 1, but got {p}");
     Ok(())
 }
 
@@ -108,18 +89,11 @@ pub fn scaled_dot_product_attention(
     check(q, k, v, mask, p, causal)?;
     let (mut k, mut v) = (k.clone(), v.clone());
     if gqa {
-        ensure!(
-            q.ndim() >= 3 && k.ndim() >= 3 && v.ndim() >= 3,
-            Runtime,
-            "enable_gqa needs a dimension for heads"
-        );
+        ensure!(q.ndim() >= 3 && k.ndim() >= 3 && v.ndim() >= 3, Runtime, "enable_gqa needs a dimension for heads");
         let heads = q.shape()[q.ndim() - 3];
         let (hk, hv) = (k.shape()[k.ndim() - 3], v.shape()[v.ndim() - 3]);
         if hk == 0 || hv == 0 || heads % hk != 0 || heads % hv != 0 {
-            bail!(
-                Runtime,
-                "Number of heads in key and value must divide the number of heads in query"
-            );
+            bail!(Runtime, "Number of heads in key and value must divide the number of heads in query");
         }
         (k, v) = (repeat_heads(&k, heads / hk)?, repeat_heads(&v, heads / hv)?);
     }
@@ -130,34 +104,17 @@ pub fn scaled_dot_product_attention(
     let q = ops(&MUL, q, root.copysign(scale))?;
     let k = ops(&MUL, &k, root)?;
     let scores = matmul(&q, &view::transpose(&k, -2, -1)?)?;
-    let causal = if causal {
-        Some(causal_mask(
-            scores.shape()[scores.ndim() - 2],
-            scores.shape()[scores.ndim() - 1],
-        )?)
-    } else {
-        None
-    };
+    let causal =
+        if causal { Some(causal_mask(scores.shape()[scores.ndim() - 2], scores.shape()[scores.ndim() - 1])?) } else { None };
     let weights = match causal.as_ref().or(mask) {
         None => softmax(&scores, -1, None)?,
         Some(m) if m.dtype() == Dtype::Bool => {
             let hidden = Operand::S(f64::NEG_INFINITY.into());
-            safe_softmax(
-                &WHERE.call(
-                    &[Operand::T(m.clone()), Operand::T(scores), hidden],
-                    &[],
-                    None,
-                )?,
-                -1,
-            )?
+            safe_softmax(&WHERE.call(&[Operand::T(m.clone()), Operand::T(scores), hidden], &[], None)?, -1)?
         }
         Some(m) => safe_softmax(&add(&scores, &copy::to_dtype(m, scores.dtype())?)?, -1)?,
     };
-    let weights = if p > 0.0 {
-        crate::ops::random::dropout(&weights, p, true, false)?
-    } else {
-        weights
-    };
+    let weights = if p > 0.0 { crate::ops::random::dropout(&weights, p, true, false)? } else { weights };
     matmul(&weights, &v)
 }
 

@@ -30,14 +30,7 @@ pub(super) fn indices(index: &Tensor, rows: usize, what: &str) -> Result<Tensor>
     );
     index.check_data(what)?;
     let index = copy::contiguous(&copy::to_dtype(&index.detach(), Dtype::I64)?)?;
-    ensure!(
-        index
-            .data::<i64>()
-            .iter()
-            .all(|&i| (0..rows as i64).contains(&i)),
-        Index,
-        "index out of range in self"
-    );
+    ensure!(index.data::<i64>().iter().all(|&i| (0..rows as i64).contains(&i)), Index, "index out of range in self");
     Ok(index)
 }
 
@@ -48,9 +41,7 @@ pub(super) fn frequencies(index: &Tensor, rows: usize) -> Result<Tensor> {
     for &i in index.data::<i64>() {
         s[i as usize] += 1.0;
     }
-    s.iter_mut()
-        .filter(|v| **v > 0.0)
-        .for_each(|v| *v = 1.0 / *v);
+    s.iter_mut().filter(|v| **v > 0.0).for_each(|v| *v = 1.0 / *v);
     Ok(scale)
 }
 
@@ -116,7 +107,8 @@ fn add_row<T: Num>(to: &mut [T], g: &[T], scale: T) {
     }
 }
 
-fn gather(l: Lookup, table: &Tensor, back: bool, name: &'static str) -> Result<Tensor> {
+/// Rows by checked indices. Differentiable.
+pub(super) fn gather(l: Lookup, table: &Tensor, back: bool, name: &'static str) -> Result<Tensor> {
     let out = l.gather(table, back)?;
     let index = save(&l.index);
     Ok(record(name, &[table], out, move |ctx, g| {
@@ -125,52 +117,26 @@ fn gather(l: Lookup, table: &Tensor, back: bool, name: &'static str) -> Result<T
     }))
 }
 
-fn scatter(l: Lookup, g: &Tensor) -> Result<Tensor> {
+/// The transpose of [`gather`]. Differentiable.
+pub(super) fn scatter(l: Lookup, g: &Tensor) -> Result<Tensor> {
     let out = l.scatter(g)?;
-    Ok(record(
-        "EmbeddingDenseBackward0",
-        &[g],
-        out,
-        move |_, gg| {
-            Ok(smallvec![Some(gather(
-                l.clone(),
-                gg,
-                true,
-                "EmbeddingBackward0"
-            )?)])
-        },
-    ))
+    Ok(record("EmbeddingDenseBackward0", &[g], out, move |_, gg| {
+        Ok(smallvec![Some(gather(l.clone(), gg, true, "EmbeddingBackward0")?)])
+    }))
 }
 
 /// Rows of `table` by index. Differentiable in the table.
-pub fn embedding(
-    table: &Tensor,
-    index: &Tensor,
-    padding: Option<usize>,
-    by_freq: bool,
-) -> Result<Tensor> {
+pub fn embedding(table: &Tensor, index: &Tensor, padding: Option<usize>, by_freq: bool) -> Result<Tensor> {
     ensure!(table.ndim() == 2, Runtime, "'weight' must be 2-D");
     let rows = table.shape()[0];
-    if table.device() == crate::device::Device::Meta
-        || index.device() == crate::device::Device::Meta
-    {
+    if table.device() == crate::device::Device::Meta || index.device() == crate::device::Device::Meta {
         let mut shape = index.dims();
         shape.push(table.shape()[1]);
         return Tensor::empty(&shape, table.dtype(), crate::device::Device::Meta);
     }
     let index = indices(index, rows, "embedding")?;
     let scale = by_freq.then(|| frequencies(&index, rows)).transpose()?;
-    gather(
-        Lookup {
-            index,
-            padding,
-            scale,
-            rows,
-        },
-        table,
-        false,
-        "EmbeddingBackward0",
-    )
+    gather(Lookup { index, padding, scale, rows }, table, false, "EmbeddingBackward0")
 }
 
 /// Scales the rows that are asked for down to a norm of `max`, in place and without history.
@@ -189,11 +155,7 @@ pub(super) fn renorm(table: &Tensor, index: &Tensor, max: f64, p: f64) -> Result
     let width = table.shape()[1];
     let work = copy::contiguous(&copy::to_dtype(&table.detach(), table.dtype().compute())?)?;
     // Another copy only where the memory is that of the table.
-    let work = if work.same_storage(table) {
-        copy::clone_dense(&work)?
-    } else {
-        work
-    };
+    let work = if work.same_storage(table) { copy::clone_dense(&work)? } else { work };
     let mut changed = false;
     dispatch!(float "embedding_renorm_cpu_", work.dtype(), T => {
         let data = work.data_mut::<T>();

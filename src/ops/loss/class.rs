@@ -7,9 +7,10 @@ use crate::error::Result;
 use crate::expr::Operand;
 use crate::layout::{Dims, show};
 use crate::ops::elementwise::{DIV, EQ, MUL, NEG, WHERE, add, div, mul};
+use crate::ops::matmul::matmul;
 use crate::ops::norm::log_softmax;
 use crate::ops::norm::num::{Num, dense, dense_as, op1, ops};
-use crate::ops::{Registry, copy, reduce, view};
+use crate::ops::{Args, Registry, copy, reduce, view};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::smallvec;
@@ -296,7 +297,53 @@ fn with_probabilities(
     }
 }
 
+/// Cross entropy of `x weight^T + bias`. Differentiable.
+fn linear_cross_entropy(a: &Args) -> Result<Tensor> {
+    let (x, w, target) = (a.t(0), a.t(1), a.t(2));
+    ensure!((1..=2).contains(&x.ndim()), Runtime, "expected input with dimensionality 1 or 2, got {}", x.ndim());
+    ensure!(w.ndim() >= 2, Runtime, "expected linear_weight with dimensionality at least 2, got {}", w.ndim());
+    let features = x.shape()[x.ndim() - 1];
+    let last = w.shape()[w.ndim() - 1];
+    ensure!(
+        features == last,
+        Runtime,
+        "expected equal input and linear_weight last dimensions (in_features), got {features} and {last}, respectively"
+    );
+    let outs = &w.shape()[..w.ndim() - 1];
+    if let Some(b) = a.ot(3) {
+        ensure!(b.shape() == outs, Runtime, "expected linear_bias shape {}, got {}", show(outs), show(b.shape()));
+    }
+    ensure!(
+        outs.len() == 1 || x.ndim() == 2,
+        Runtime,
+        "K-dimensional loss defined by linear_weight shape {} requires batched input, (N, {features}), got unbatched input with shape {}",
+        show(w.shape()),
+        show(x.shape())
+    );
+    let mut shape: Dims = x.shape()[..x.ndim() - 1].into();
+    shape.extend_from_slice(outs);
+    ensure!(
+        target.shape() != shape.as_slice() || a.oint(6).is_none(),
+        Runtime,
+        "ignore_index cannot be specified when target contains probabilities"
+    );
+    let rows: usize = outs.iter().product();
+    let flat = view::reshape_to(w, &[rows, features])?;
+    let mut logits = matmul(x, &view::transpose(&flat, 0, 1)?)?;
+    if let Some(b) = a.ot(3) {
+        logits = add(&logits, &view::reshape_to(b, &[rows])?)?;
+    }
+    let red = Reduction::parse(a.s(5))?;
+    cross_entropy(&view::reshape_to(&logits, &shape)?, target, a.ot(4), a.oint(6).unwrap_or(-100), red, a.f(7))
+}
+
 pub(super) fn register(r: &mut Registry) {
+    r.op(
+        "n",
+        "linear_cross_entropy(Tensor self, Tensor linear_weight, Tensor target, *, Tensor? linear_bias=None, Tensor? weight=None, str reduction='mean', int? ignore_index=None, float label_smoothing=0.0, Any? options=None) -> Tensor",
+        "The cross entropy of a linear layer's results.",
+        |a| answer(linear_cross_entropy(a)),
+    );
     r.op(
         "n",
         "nll_loss(Tensor self, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean') -> Tensor",

@@ -1,13 +1,13 @@
 //! Batch norm and instance norm.
 
-use super::num::{op1, ops};
+use super::num::{op1, ops, sum_keep};
 use super::segments::{Groups, backward, composed, forward, per_channel};
 use crate::autograd::{Grads, is_grad_enabled, no_grad, record_many, save};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::layout::{Dims, show};
-use crate::ops::elementwise::{ADD, Compiled, MUL, RSQRT, add, apply, compile, result_type};
+use crate::ops::elementwise::{ADD, Compiled, MUL, RSQRT, add, apply, compile, mul, result_type, sub};
 use crate::ops::{Args, Registry, Ret, copy, reduce, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -128,24 +128,60 @@ pub(super) fn record_affine(
     let kinds: Vec<Dtype> = inputs.iter().map(|t| t.dtype()).collect();
     let (has_w, has_b) = (w.is_some(), b.is_some());
     record_many(name, &inputs, outs, move |ctx, g| {
-        // The statistics count as constants.
-        let Some(g) = &g[0] else { return Ok(smallvec![None; kinds.len()]) };
         let x = xs.get(ctx)?;
         let w = ws.as_ref().map(|w| w.get(ctx)).transpose()?;
-        let (dx, dw, db) = if is_grad_enabled() {
-            composed(&x, g, &shape, &dims, w.as_ref(), eps)?
-        } else {
-            backward(&x, g, gr, w.as_ref(), eps)?
-        };
-        let mut grads: Grads = smallvec![Some(dx)];
-        if has_w {
-            grads.push(Some(copy::to_dtype(&dw, kinds[1])?));
+        let mut grads: Grads = smallvec![None; kinds.len()];
+        if let Some(g) = &g[0] {
+            let (dx, dw, db) = if is_grad_enabled() {
+                composed(&x, g, &shape, &dims, w.as_ref(), eps)?
+            } else {
+                backward(&x, g, gr, w.as_ref(), eps)?
+            };
+            grads[0] = Some(dx);
+            if has_w {
+                grads[1] = Some(copy::to_dtype(&dw, kinds[1])?);
+            }
+            if has_b {
+                grads[1 + has_w as usize] = Some(copy::to_dtype(&db, kinds[kinds.len() - 1])?);
+            }
         }
-        if has_b {
-            grads.push(Some(copy::to_dtype(&db, kinds[kinds.len() - 1])?));
+        let stats = g.iter().skip(1).flatten().count() > 0;
+        if stats {
+            let more = through_statistics(&x, &shape, &dims, eps, g[1].as_ref(), g[2].as_ref())?;
+            grads[0] = Some(match grads[0].take() {
+                Some(dx) => add(&dx, &more)?,
+                None => more,
+            });
         }
         Ok(grads)
     })
+}
+
+/// The gradient of the input for gradients of the means and of the reciprocal deviations of the groups.
+fn through_statistics(
+    x: &Tensor,
+    shape: &[usize],
+    dims: &[i64],
+    eps: f64,
+    dm: Option<&Tensor>,
+    ds: Option<&Tensor>,
+) -> Result<Tensor> {
+    let xs = view::reshape_to(x, shape)?;
+    let kept: Dims = shape.iter().enumerate().map(|(d, &s)| if dims.contains(&(d as i64)) { 1 } else { s }).collect();
+    let n: usize = dims.iter().map(|&d| shape[d as usize]).product();
+    let mean = |t: &Tensor| -> Result<Tensor> { ops(&MUL, &sum_keep(t, dims)?, 1.0 / n as f64) };
+    let mut total = ops(&MUL, &xs, 0.0)?;
+    if let Some(dm) = dm {
+        total = add(&total, &ops(&MUL, &view::reshape_to(dm, &kept)?, 1.0 / n as f64)?)?;
+    }
+    if let Some(ds) = ds {
+        let d = sub(&xs, &mean(&xs)?)?;
+        let rstd = op1(&RSQRT, &ops(&ADD, &mean(&mul(&d, &d)?)?, eps)?)?;
+        let cube = mul(&mul(&rstd, &rstd)?, &rstd)?;
+        let slope = mul(&mul(&d, &cube)?, &view::reshape_to(ds, &kept)?)?;
+        total = sub(&total, &ops(&MUL, &slope, 1.0 / n as f64)?)?;
+    }
+    view::reshape_to(&total, x.shape())
 }
 
 /// Batch norm by running statistics, as one formula.
