@@ -15,7 +15,7 @@ SOURCES := $(shell find src python shaders Cargo.toml Cargo.lock pyproject.toml 
              -not -name '*.pyc' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build demo test test-rust test-python lint fmt bench clean
+.PHONY: help venv build demo test test-rust test-python lint stubs fmt bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ test-python: $(VENV)/.dev ## pytest against the installed wheel
 lint: $(VENV)/.dev ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+stubs: $(VENV)/.built ## write what type checkers know of the core
+	$(PY) tools/stubs.py
 
 fmt: $(VENV)/.dev ## format Rust, sort Python imports
 	cargo fmt
