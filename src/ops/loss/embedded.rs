@@ -1,7 +1,7 @@
 //! Losses on the distances of pairs and triplets.
 
-use super::pointwise::formula;
-use super::{Reduction, answer, formula_loss};
+use super::pointwise::{floating, formula};
+use super::{Reduction, answer, finish};
 use crate::error::Result;
 use crate::expr::builder::{c, par, wh};
 use crate::layout::show;
@@ -19,7 +19,7 @@ pub fn hinge_embedding_loss(x: &Tensor, target: &Tensor, margin: f64, red: Reduc
         let m = par(0) - x[0];
         wh(x[1].ne(1.0), wh(m.lt(0.0), c(0.0), m), c(0.0)) + wh(x[1].ne(-1.0), x[0], c(0.0))
     });
-    formula_loss(f, &[x, target], &[margin], red, "MeanBackward0", "hinge_embedding_loss")
+    finish(floating(f, &[x, target], &[margin])?, red, "MeanBackward0")
 }
 
 /// `max(0, -target (x1 - x2) + margin)`. Differentiable.
@@ -28,7 +28,7 @@ pub fn margin_ranking_loss(x1: &Tensor, x2: &Tensor, target: &Tensor, margin: f6
         let v = par(0) - x[2] * (x[0] - x[1]);
         wh(v.lt(0.0), c(0.0), v)
     });
-    formula_loss(f, &[x1, x2, target], &[margin], red, "MeanBackward0", "margin_ranking_loss")
+    finish(floating(f, &[x1, x2, target], &[margin])?, red, "MeanBackward0")
 }
 
 /// `1 - cos` where the target is 1, `max(0, cos - margin)` where it is -1. Differentiable.
@@ -53,14 +53,7 @@ pub fn cosine_embedding_loss(x1: &Tensor, x2: &Tensor, target: &Tensor, margin: 
         let far = cos - par(0);
         wh(x[3].eq(1.0), 1.0 - cos, c(0.0)) + wh(x[3].eq(-1.0), wh(far.lt(0.0), c(0.0), far), c(0.0))
     });
-    formula_loss(
-        f,
-        &[&dot(x1, x2)?, &dot(x1, x1)?, &dot(x2, x2)?, target],
-        &[margin],
-        red,
-        "MeanBackward0",
-        "cosine_embedding_loss",
-    )
+    finish(floating(f, &[&dot(x1, x2)?, &dot(x1, x1)?, &dot(x2, x2)?, target], &[margin])?, red, "MeanBackward0")
 }
 
 /// `max(0, d(anchor, positive) - d(anchor, negative) + margin)`. Differentiable.
@@ -92,7 +85,7 @@ pub fn triplet_margin_loss(
         let v = par(0) + x[0] - x[1];
         wh(v.lt(0.0), c(0.0), v)
     });
-    formula_loss(f, &[&near, &far], &[margin], red, "MeanBackward0", "triplet_margin_loss")
+    finish(floating(f, &[&near, &far], &[margin])?, red, "MeanBackward0")
 }
 
 pub(super) fn register(r: &mut Registry) {

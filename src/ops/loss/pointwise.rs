@@ -233,7 +233,7 @@ pub fn poisson_nll_loss(x: &Tensor, target: &Tensor, log_input: bool, full: bool
 }
 
 /// A formula over promoted operands; integers become the default float dtype.
-fn floating(f: &Arc<Compiled>, x: &[&Tensor], params: &[f64]) -> Result<Tensor> {
+pub(super) fn floating(f: &Arc<Compiled>, x: &[&Tensor], params: &[f64]) -> Result<Tensor> {
     let operands: Vec<Operand> = x.iter().map(|t| Operand::T((*t).clone())).collect();
     let d = result_type(&operands);
     let d = if d.is_integral() { default_dtype() } else { d };
