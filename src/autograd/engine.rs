@@ -257,6 +257,9 @@ fn run(roots: &[Tensor], given: &[Option<Tensor>], retain: bool, create: bool, i
             Kind::Accumulate(leaf) => {
                 if inputs.is_none() && let Some(g) = grads[0].take() {
                     accumulate(leaf, g, create)?;
+                    for hook in leaf.leaf_post_hooks() {
+                        hook(leaf)?;
+                    }
                 }
             }
             Kind::Op => {

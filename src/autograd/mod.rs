@@ -36,6 +36,8 @@ struct MetaState {
     retain_grad: bool,
     accumulator: Weak<Node>,
     hooks: Vec<(u64, Hook)>,
+    /// Called with a leaf after a gradient was added to its `grad`.
+    post_hooks: Vec<(u64, Hook)>,
     /// For a view: the version of the storage that `grad_fn` describes.
     view_version: u32,
 }
@@ -240,8 +242,17 @@ impl Tensor {
             e.node.remove_hook(id);
         }
         if let Some(m) = self.0.meta.get() {
-            m.state.lock().hooks.retain(|(i, _)| *i != id);
+            let mut state = m.state.lock();
+            state.hooks.retain(|(i, _)| *i != id);
+            state.post_hooks.retain(|(i, _)| *i != id);
         }
+    }
+    /// Calls `hook` with this leaf after each accumulation of its gradient.
+    pub fn register_post_hook(&self, id: u64, hook: Hook) {
+        self.meta().state.lock().post_hooks.push((id, hook));
+    }
+    pub(crate) fn leaf_post_hooks(&self) -> Vec<Hook> {
+        self.0.meta.get().map_or_else(Vec::new, |m| m.state.lock().post_hooks.iter().map(|(_, h)| h.clone()).collect())
     }
     pub(crate) fn leaf_hooks(&self) -> Vec<Hook> {
         self.0.meta.get().map_or_else(Vec::new, |m| m.state.lock().hooks.iter().map(|(_, h)| h.clone()).collect())

@@ -171,7 +171,7 @@ fn average_gradient_is_the_adjoint() {
         (Windows::adaptive([2, 3, 3], [4, 7, 3]), [2, 3, 3]),
     ] {
         let (in_plane, plane) = w.planes();
-        assert_eq!(in_plane, input.iter().product());
+        assert_eq!(in_plane, input.iter().product::<usize>());
         let real = |n: usize, f: f64| (0..n).map(|i| (i as f64 * f).sin()).collect::<Vec<_>>();
         let (x, g) = (real(2 * in_plane, 0.7), real(2 * plane, 1.3));
         let (mut y, mut gx) = (vec![0.0; 2 * plane], vec![0.0; 2 * in_plane]);

@@ -226,7 +226,7 @@ impl Neg for E {
 }
 
 macro_rules! unary {
-    ($($f:ident $p:ident,)*) => { impl E { $( #[doc = stringify!($p)] pub fn $f(self) -> E { prim(Prim::$p, &[self]) } )* } };
+    ($($f:ident $p:ident,)*) => { #[allow(clippy::should_implement_trait)] impl E { $( #[doc = stringify!($p)] pub fn $f(self) -> E { prim(Prim::$p, &[self]) } )* } };
 }
 unary! {
     abs Abs, sign Sign, exp Exp, exp2 Exp2, expm1 Expm1, log Log, log1p Log1p, sqrt Sqrt, rsqrt Rsqrt, recip Recip, square Square,

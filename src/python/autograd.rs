@@ -166,7 +166,14 @@ fn _register_hook(x: &Bound<'_, PyTensor>, f: Py<PyAny>) -> PyResult<u64> {
     Ok(id)
 }
 
-/// Registers a function called with a leaf after its gradient has been accumulated.
+/// Registers a function called with a leaf after its gradient has been accumulated; answers its number.
+#[pyfunction]
+fn _register_post_hook(x: &Bound<'_, PyTensor>, f: Py<PyAny>) -> u64 {
+    let id = HOOK.fetch_add(1, Ordering::Relaxed);
+    x.get().tensor().register_post_hook(id, python_hook(f, "a hook"));
+    id
+}
+
 #[pyfunction]
 fn _remove_hook(x: &Bound<'_, PyTensor>, id: u64) {
     x.get().tensor().remove_hook(id);
@@ -291,6 +298,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(_backward, m)?,
         wrap_pyfunction!(_grad, m)?,
         wrap_pyfunction!(_register_hook, m)?,
+        wrap_pyfunction!(_register_post_hook, m)?,
         wrap_pyfunction!(_remove_hook, m)?,
         wrap_pyfunction!(_retain_grad, m)?,
         wrap_pyfunction!(_retains_grad, m)?,

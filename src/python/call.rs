@@ -94,11 +94,11 @@ unsafe fn enter(
             }
         }
         if b.role == Role::Function {
-            invoke(b, Given { py, positional, keywords })
+            invoke(b, Given { py, bound: false, positional, keywords })
         } else {
             all.push(slf);
             all.extend_from_slice(positional);
-            invoke(b, Given { py, positional: &all, keywords })
+            invoke(b, Given { py, bound: true, positional: &all, keywords })
         }
     }));
     match result {

@@ -17,6 +17,8 @@ pub type Objects = SmallVec<[*mut ffi::PyObject; 8]>;
 /// Positional arguments and keywords of a call.
 pub struct Given<'a, 'py> {
     pub py: Python<'py>,
+    /// A method call: the first positional argument is `self`, wherever the schema names it.
+    pub bound: bool,
     pub positional: &'a [*mut ffi::PyObject],
     pub keywords: SmallVec<[(&'a str, *mut ffi::PyObject); 4]>,
 }
@@ -110,9 +112,15 @@ pub fn parse<'a, 'py>(schema: &Schema, given: &Given<'a, 'py>, args: &mut Args, 
     objects.clear();
     let mut at = 0;
     let mut used = 0;
+    let place = if given.bound { params.iter().position(|p| p.name == "self").unwrap_or(0) } else { 0 };
+    if place > 0 {
+        at = 1;
+    }
     for (i, p) in params.iter().enumerate() {
         let mut obj: *mut ffi::PyObject = std::ptr::null_mut();
-        if !p.keyword_only && at < given.positional.len() {
+        if place > 0 && i == place {
+            obj = given.positional[0];
+        } else if !p.keyword_only && at < given.positional.len() {
             // x.view(2, 3): integers in a row stand for the list, where it is the only parameter left.
             let last = || params.get(i + 1).is_none_or(|n| n.keyword_only);
             let spread = p.ty == Ty::Ints(None) && last() && is_int(py, given.positional[at]);
