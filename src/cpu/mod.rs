@@ -32,6 +32,7 @@ macro_rules! multiversion {
 }
 
 pub mod conv;
+pub mod fft;
 pub mod gemm;
 pub mod linalg;
 pub mod pool;

@@ -13,6 +13,7 @@ pub mod copy;
 pub mod creation;
 pub mod elementwise;
 pub mod embedding;
+pub mod fft;
 pub mod index;
 pub mod inplace;
 pub mod join;
@@ -246,6 +247,7 @@ pub fn registry() -> &'static Registry {
             creation::register,
             elementwise::register,
             embedding::register,
+            fft::register,
             index::register,
             join::register,
             linalg::register,

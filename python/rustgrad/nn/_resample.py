@@ -43,7 +43,7 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
     if size is not None:
         if isinstance(size, (list, tuple)):
             if len(size) != dim:
-                raise _wrong_length("output size", "output size of", "output size in (o1, o2, ...,oK)", input, size)
+                raise _wrong_length("output", "output size of", "output size in (o1, o2, ...,oK)", input, size)
             try:
                 size = [s.__index__() for s in size]
             except AttributeError:

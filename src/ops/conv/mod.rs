@@ -199,23 +199,39 @@ impl Params {
         let (xs, ws) = (x.shape(), w.shape());
         let dim = ws.len() - 2;
         ensure!(dim <= 3, NotImplemented, "convolution over {dim} spatial dimensions is not implemented");
-        let spatial = |v: &[usize], lead: usize| -> [usize; 3] { std::array::from_fn(|d| if d + dim < 3 { lead } else { v[d + dim - 3] }) };
+        let spatial =
+            |v: &[usize], lead: usize| -> [usize; 3] { std::array::from_fn(|d| if d + dim < 3 { lead } else { v[d + dim - 3] }) };
         let ints = |v: &[i64], lead: usize| spatial(&v.iter().map(|&n| n as usize).collect::<Dims>(), lead);
         let (input, kernel) = (spatial(&xs[2..], 1), spatial(&ws[2..], 1));
         let (stride, pad, dilation) = (ints(&self.stride, 1), ints(&self.padding, 0), ints(&self.dilation, 1));
         let groups = self.groups as usize;
         let shape = if self.transposed {
-            ConvShape::transposed(xs[0], xs[1], ws[1] * groups, groups, input, kernel, stride, pad, ints(&self.output_padding, 0), dilation)
+            ConvShape::transposed(
+                xs[0],
+                xs[1],
+                ws[1] * groups,
+                groups,
+                input,
+                kernel,
+                stride,
+                pad,
+                ints(&self.output_padding, 0),
+                dilation,
+            )
         } else {
             ConvShape::new(xs[0], xs[1], ws[0], groups, input, kernel, stride, pad, dilation)
         };
         let shape = shape.map_err(|e| match e {
-            ConvError::Overflow => err!(Runtime, "convolution: the sizes overflow, with input {} and weight {}", show(xs), show(ws)),
+            ConvError::Overflow => {
+                err!(Runtime, "convolution: the sizes overflow, with input {} and weight {}", show(xs), show(ws))
+            }
             ConvError::Groups => err!(Runtime, "convolution: {groups} groups do not divide the channels"),
             ConvError::Zero => err!(Runtime, "non-positive stride is not supported"),
             ConvError::KernelTooLarge => err!(Runtime, "Kernel size can't be greater than actual input size"),
         })?;
-        let dims = |channels: usize, sizes: &[usize; 3]| -> Dims { [shape.batch, channels].into_iter().chain(sizes[3 - dim..].iter().copied()).collect() };
+        let dims = |channels: usize, sizes: &[usize; 3]| -> Dims {
+            [shape.batch, channels].into_iter().chain(sizes[3 - dim..].iter().copied()).collect()
+        };
         Ok(Plan { input: dims(shape.c_in, &shape.input), weight: ws.into(), output: dims(shape.c_out, &shape.output), shape })
     }
 }
@@ -311,14 +327,32 @@ fn check_bias(x: &Tensor, bias: Option<&Tensor>) -> Result<()> {
 }
 
 /// A convolution over `dim` dimensions, of a batch or of one image.
-pub fn conv(dim: usize, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &[i64], dilation: &[i64], groups: i64) -> Result<Tensor> {
+pub fn conv(
+    dim: usize,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    stride: &[i64],
+    padding: &[i64],
+    dilation: &[i64],
+    groups: i64,
+) -> Result<Tensor> {
     check_bias(x, bias)?;
     let (x, was) = batched(x, dim, NAMES[dim - 1])?;
     unbatched(convolution(&x, w, bias, [stride, padding, dilation, &[0]], false, groups)?, was)
 }
 
 /// [`conv`] with padding "same" or "valid".
-pub fn conv_mode(dim: usize, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, stride: &[i64], padding: &str, dilation: &[i64], groups: i64) -> Result<Tensor> {
+pub fn conv_mode(
+    dim: usize,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    stride: &[i64],
+    padding: &str,
+    dilation: &[i64],
+    groups: i64,
+) -> Result<Tensor> {
     check_bias(x, bias)?;
     let (x, was) = batched(x, dim, NAMES[dim - 1])?;
     match padding {
@@ -343,7 +377,12 @@ pub fn conv_mode(dim: usize, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, stri
     let each: Vec<i64> = total.iter().map(|t| (t / 2).max(0)).collect();
     // What does not divide evenly goes to the end; the list of pads starts with the last dimension.
     let odd: Vec<i64> = total.iter().rev().flat_map(|t| [0, t % 2]).collect();
-    let x = if odd.contains(&1) { constant_pad_nd(&x, &odd, Scalar::Int(0))? } else { x };
+    let x = if odd.contains(&1) {
+        super::warn("Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the input be created");
+        constant_pad_nd(&x, &odd, Scalar::Int(0))?
+    } else {
+        x
+    };
     unbatched(convolution(&x, w, bias, [stride, &each, &dilation, &[0]], false, groups)?, was)
 }
 
@@ -394,21 +433,45 @@ macro_rules! entries {
     ($r:ident, $dim:literal, $conv:literal, $transposed:literal, $doc:literal, $tdoc:literal) => {
         $r.op(
             "fn",
-            concat!($conv, "(Tensor input, Tensor weight, Tensor? bias=None, int[", $dim, "] stride=1, int[", $dim, "] padding=0, int[", $dim, "] dilation=1, int groups=1) -> Tensor"),
-            $doc,
-            |a| run($dim, a),
-        );
-        $r.op(
-            "fn",
-            concat!($conv, "(Tensor input, Tensor weight, Tensor? bias=None, int[", $dim, "] stride=1, str padding='valid', int[", $dim, "] dilation=1, int groups=1) -> Tensor"),
+            concat!(
+                $conv,
+                "(Tensor input, Tensor weight, Tensor? bias=None, int[",
+                $dim,
+                "] stride=1, int[",
+                $dim,
+                "] padding=0, int[",
+                $dim,
+                "] dilation=1, int groups=1) -> Tensor"
+            ),
             $doc,
             |a| run($dim, a),
         );
         $r.op(
             "fn",
             concat!(
-                $transposed, "(Tensor input, Tensor weight, Tensor? bias=None, int[", $dim, "] stride=1, int[", $dim, "] padding=0, int[", $dim,
-                "] output_padding=0, int groups=1, int[", $dim, "] dilation=1) -> Tensor"
+                $conv,
+                "(Tensor input, Tensor weight, Tensor? bias=None, int[",
+                $dim,
+                "] stride=1, str padding='valid', int[",
+                $dim,
+                "] dilation=1, int groups=1) -> Tensor"
+            ),
+            $doc,
+            |a| run($dim, a),
+        );
+        $r.op(
+            "fn",
+            concat!(
+                $transposed,
+                "(Tensor input, Tensor weight, Tensor? bias=None, int[",
+                $dim,
+                "] stride=1, int[",
+                $dim,
+                "] padding=0, int[",
+                $dim,
+                "] output_padding=0, int groups=1, int[",
+                $dim,
+                "] dilation=1) -> Tensor"
             ),
             $tdoc,
             |a| run_transposed($dim, a),
@@ -426,7 +489,10 @@ pub(super) fn register(r: &mut Registry) {
         "Convolution, transposed or not.",
         |a| convolution(a.t(0), a.t(1), a.ot(2), [a.ints(3), a.ints(4), a.ints(5), a.ints(7)], a.b(6), a.int(8)).map(Ret::from),
     );
-    r.op("fn", "conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0) -> Tensor", "Convolution of signals laid out time, batch, channel.", |a| {
-        conv_tbc(a.t(0), a.t(1), a.t(2), a.int(3)).map(Ret::from)
-    });
+    r.op(
+        "fn",
+        "conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0) -> Tensor",
+        "Convolution of signals laid out time, batch, channel.",
+        |a| conv_tbc(a.t(0), a.t(1), a.t(2), a.int(3)).map(Ret::from),
+    );
 }

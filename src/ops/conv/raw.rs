@@ -237,10 +237,20 @@ fn complex(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>)
                 }
             };
         }
-        if real == Dtype::F32 { split!(f32) } else { split!(f64) }
+        if real == Dtype::F32 {
+            split!(f32)
+        } else {
+            split!(f64)
+        }
         Ok([re, im])
     };
-    ensure!(a.dtype() == b.dtype(), Runtime, "expected scalar type {} but found {}", a.dtype().scalar_name(), b.dtype().scalar_name());
+    ensure!(
+        a.dtype() == b.dtype(),
+        Runtime,
+        "expected scalar type {} but found {}",
+        a.dtype().scalar_name(),
+        b.dtype().scalar_name()
+    );
     let ([ar, ai], [br, bi]) = (parts(a)?, parts(b)?);
     let bias = bias.map(parts).transpose()?;
     let one = |x: &Tensor, y: &Tensor, i: Option<usize>| raw(map, plan, x, y, bias.as_ref().zip(i).map(|(b, i)| &b[i]));
@@ -253,6 +263,10 @@ fn complex(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>)
             }
         };
     }
-    if a.dtype() == Dtype::C64 { join!(f32) } else { join!(f64) }
+    if a.dtype() == Dtype::C64 {
+        join!(f32)
+    } else {
+        join!(f64)
+    }
     Ok(out)
 }

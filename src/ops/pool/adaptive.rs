@@ -28,7 +28,11 @@ pub fn adaptive_avg_pool(dim: usize, x: &Tensor, output: &[i64]) -> Result<Tenso
         [a, b] => format!("{{{a}, {b}}}"),
         v => format!("{{{}, {},{}}}", v[0], v[1], v[2]),
     };
-    ensure!(out.iter().all(|&n| n >= 0), Runtime, "{name}: elements of output_size must be greater than or equal to 0 but received {received}");
+    ensure!(
+        out.iter().all(|&n| n >= 0),
+        Runtime,
+        "{name}: elements of output_size must be greater than or equal to 0 but received {received}"
+    );
     let to_one = out.iter().all(|&n| n == 1);
     // To one window it is a mean, which takes any number of dimensions.
     let least = if to_one { dim } else { dim + 1 };
@@ -131,19 +135,35 @@ fn max1d(x: &Tensor, output: &[i64]) -> Result<(Tensor, Tensor)> {
 
 pub(super) fn register(r: &mut Registry) {
     let avg = "Averages of that many windows.";
-    r.op("fn", "adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor", avg, |a| avg1d(a.t(0), a.ints(1)).map(Ret::from));
-    r.op("n", "adaptive_avg_pool2d(Tensor input, int?[2] output_size) -> Tensor", avg, |a| adaptive_avg_pool(2, a.t(0), a.ints(1)).map(Ret::from));
-    r.op("n", "adaptive_avg_pool3d(Tensor input, int?[3] output_size) -> Tensor", avg, |a| adaptive_avg_pool(3, a.t(0), a.ints(1)).map(Ret::from));
+    r.op("fn", "adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor", avg, |a| {
+        avg1d(a.t(0), a.ints(1)).map(Ret::from)
+    });
+    r.op("n", "adaptive_avg_pool2d(Tensor input, int?[2] output_size) -> Tensor", avg, |a| {
+        adaptive_avg_pool(2, a.t(0), a.ints(1)).map(Ret::from)
+    });
+    r.op("n", "adaptive_avg_pool3d(Tensor input, int?[3] output_size) -> Tensor", avg, |a| {
+        adaptive_avg_pool(3, a.t(0), a.ints(1)).map(Ret::from)
+    });
     let max = "Maxima of that many windows.";
-    r.op("f", "adaptive_max_pool1d(Tensor self, int[1] output_size) -> (Tensor, Tensor)", max, |a| max1d(a.t(0), a.ints(1)).map(Ret::from));
+    r.op("f", "adaptive_max_pool1d(Tensor self, int[1] output_size) -> (Tensor, Tensor)", max, |a| {
+        max1d(a.t(0), a.ints(1)).map(Ret::from)
+    });
     macro_rules! maxima {
         ($dim:literal, $name:literal, $f:expr) => {
-            r.op("n", concat!($name, "(Tensor input, int?[", $dim, "] output_size, bool return_indices=False) -> Tensor"), max, |a| {
-                Ok(answer($f(a.t(0), a.ints(1))?, a.b(2)))
-            });
             r.op(
                 "n",
-                concat!($name, "_with_indices(Tensor input, int?[", $dim, "] output_size, bool return_indices=False) -> (Tensor, Tensor)"),
+                concat!($name, "(Tensor input, int?[", $dim, "] output_size, bool return_indices=False) -> Tensor"),
+                max,
+                |a| Ok(answer($f(a.t(0), a.ints(1))?, a.b(2))),
+            );
+            r.op(
+                "n",
+                concat!(
+                    $name,
+                    "_with_indices(Tensor input, int?[",
+                    $dim,
+                    "] output_size, bool return_indices=False) -> (Tensor, Tensor)"
+                ),
                 "Maxima of that many windows and where they are.",
                 |a| $f(a.t(0), a.ints(1)).map(Ret::from),
             );

@@ -120,7 +120,14 @@ pub fn avg_pool(
 }
 
 /// Average pooling of signals.
-pub fn avg_pool1d(x: &Tensor, kernel: &[i64], stride: Option<&[i64]>, padding: &[i64], ceil: bool, include_pad: bool) -> Result<Tensor> {
+pub fn avg_pool1d(
+    x: &Tensor,
+    kernel: &[i64],
+    stride: Option<&[i64]>,
+    padding: &[i64],
+    ceil: bool,
+    include_pad: bool,
+) -> Result<Tensor> {
     expect_1d(x, "avg_pool1d")?;
     let k = pair(kernel, 1, "avg_pool1d", "kernel_size")?;
     let s = match stride {
@@ -144,7 +151,8 @@ fn lp_pool(dim: usize, x: &Tensor, p: Scalar, kernel: &[i64], stride: Option<&[i
         [k] => (*k as f64).powi(dim as i32),
         k => k.iter().map(|&k| k as f64).product(),
     };
-    let signed = mul(&SIGN.call(&[t(&out)], &[], None)?, &RELU_ROW.call(&[Operand::T(ABS.call(&[t(&out)], &[], None)?)], &[], None)?)?;
+    let signed =
+        mul(&SIGN.call(&[t(&out)], &[], None)?, &RELU_ROW.call(&[Operand::T(ABS.call(&[t(&out)], &[], None)?)], &[], None)?)?;
     let sum = MUL.call(&[t(&signed), Operand::S(Scalar::Float(size))], &[], None)?;
     pow(t(&sum), Operand::S(Scalar::Float(1.0 / p.f64())))
 }
@@ -168,13 +176,22 @@ pub(super) fn register(r: &mut Registry) {
         "The averages of windows.",
         |a| avg_pool(3, a.t(0), a.ints(1), a.oints(2), a.ints(3), a.b(4), a.b(5), a.oint(6)).map(Ret::from),
     );
-    r.op("n", "lp_pool1d(Tensor input, Scalar norm_type, int[1] kernel_size, int[1]? stride=None, bool ceil_mode=False) -> Tensor", "The p-norms of windows.", |a| {
-        lp_pool(1, a.t(0), a.sc(1), a.ints(2), a.oints(3), a.b(4)).map(Ret::from)
-    });
-    r.op("n", "lp_pool2d(Tensor input, Scalar norm_type, int[2] kernel_size, int[2]? stride=None, bool ceil_mode=False) -> Tensor", "The p-norms of windows.", |a| {
-        lp_pool(2, a.t(0), a.sc(1), a.ints(2), a.oints(3), a.b(4)).map(Ret::from)
-    });
-    r.op("n", "lp_pool3d(Tensor input, Scalar norm_type, int[3] kernel_size, int[3]? stride=None, bool ceil_mode=False) -> Tensor", "The p-norms of windows.", |a| {
-        lp_pool(3, a.t(0), a.sc(1), a.ints(2), a.oints(3), a.b(4)).map(Ret::from)
-    });
+    r.op(
+        "n",
+        "lp_pool1d(Tensor input, Scalar norm_type, int[1] kernel_size, int[1]? stride=None, bool ceil_mode=False) -> Tensor",
+        "The p-norms of windows.",
+        |a| lp_pool(1, a.t(0), a.sc(1), a.ints(2), a.oints(3), a.b(4)).map(Ret::from),
+    );
+    r.op(
+        "n",
+        "lp_pool2d(Tensor input, Scalar norm_type, int[2] kernel_size, int[2]? stride=None, bool ceil_mode=False) -> Tensor",
+        "The p-norms of windows.",
+        |a| lp_pool(2, a.t(0), a.sc(1), a.ints(2), a.oints(3), a.b(4)).map(Ret::from),
+    );
+    r.op(
+        "n",
+        "lp_pool3d(Tensor input, Scalar norm_type, int[3] kernel_size, int[3]? stride=None, bool ceil_mode=False) -> Tensor",
+        "The p-norms of windows.",
+        |a| lp_pool(3, a.t(0), a.sc(1), a.ints(2), a.oints(3), a.b(4)).map(Ret::from),
+    );
 }

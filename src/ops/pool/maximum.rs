@@ -80,13 +80,34 @@ pub(super) fn compare_dtype(d: Dtype, name: &str) -> Result<Dtype> {
 macro_rules! ordered {
     ($d:expr, $T:ident => $body:expr) => {
         match $d {
-            Dtype::F32 => { type $T = f32; $body }
-            Dtype::F64 => { type $T = f64; $body }
-            Dtype::U8 => { type $T = u8; $body }
-            Dtype::I8 => { type $T = i8; $body }
-            Dtype::I16 => { type $T = i16; $body }
-            Dtype::I32 => { type $T = i32; $body }
-            _ => { type $T = i64; $body }
+            Dtype::F32 => {
+                type $T = f32;
+                $body
+            }
+            Dtype::F64 => {
+                type $T = f64;
+                $body
+            }
+            Dtype::U8 => {
+                type $T = u8;
+                $body
+            }
+            Dtype::I8 => {
+                type $T = i8;
+                $body
+            }
+            Dtype::I16 => {
+                type $T = i16;
+                $body
+            }
+            Dtype::I32 => {
+                type $T = i32;
+                $body
+            }
+            _ => {
+                type $T = i64;
+                $body
+            }
         }
     };
 }
@@ -111,7 +132,11 @@ pub fn max_pool(
     let input = &x.shape()[x.ndim() - dim..];
     if x.device() != Device::Meta && values.numel() > 0 {
         x.check_data(name)?;
-        ensure!(u32::try_from(input.iter().product::<usize>()).is_ok(), Runtime, "{name}: planes of 2^32 elements or more are not supported");
+        ensure!(
+            u32::try_from(input.iter().product::<usize>()).is_ok(),
+            Runtime,
+            "{name}: planes of 2^32 elements or more are not supported"
+        );
         let source = copy::contiguous(&copy::to_dtype(&x.detach(), acc)?)?;
         let ints = |v: &[i64], lead: usize| three(&v.iter().map(|&n| n as usize).collect::<SmallVec<[usize; 3]>>(), lead);
         let s = PoolShape {
@@ -131,7 +156,14 @@ pub fn max_pool(
 }
 
 /// Max pooling of signals.
-pub fn max_pool1d(x: &Tensor, kernel: &[i64], stride: Option<&[i64]>, padding: &[i64], dilation: &[i64], ceil: bool) -> Result<(Tensor, Tensor)> {
+pub fn max_pool1d(
+    x: &Tensor,
+    kernel: &[i64],
+    stride: Option<&[i64]>,
+    padding: &[i64],
+    dilation: &[i64],
+    ceil: bool,
+) -> Result<(Tensor, Tensor)> {
     let (nd, s) = (x.ndim(), x.shape());
     ensure!(
         (nd == 2 || nd == 3) && s[nd - 2] > 0 && s[nd - 1] > 0,
@@ -140,7 +172,12 @@ pub fn max_pool1d(x: &Tensor, kernel: &[i64], stride: Option<&[i64]>, padding: &
         show(s)
     );
     let one = |v: &[i64], what: &str| -> Result<i64> {
-        ensure!(v.len() == 1, Runtime, "max_pool1d() {what} must be an int, list of ints or tuple of ints of size 1 but got size {}", v.len());
+        ensure!(
+            v.len() == 1,
+            Runtime,
+            "max_pool1d() {what} must be an int, list of ints or tuple of ints of size 1 but got size {}",
+            v.len()
+        );
         Ok(v[0])
     };
     let k = one(kernel, "kernel_size")?;
@@ -152,7 +189,11 @@ pub fn max_pool1d(x: &Tensor, kernel: &[i64], stride: Option<&[i64]>, padding: &
     ensure!(k > 0, Runtime, "max_pool1d() kernel_size must be greater than zero, but got {k}");
     ensure!(st > 0, Runtime, "max_pool1d() stride must be greater than zero, but got {st}");
     ensure!(p >= 0, Runtime, "max_pool1d() padding must be non-negative, but got {p}");
-    ensure!(p <= k / 2, Runtime, "max_pool1d() padding should be at most half of kernel size, but got padding={p} and kernel_size={k}");
+    ensure!(
+        p <= k / 2,
+        Runtime,
+        "max_pool1d() padding should be at most half of kernel size, but got padding={p} and kernel_size={k}"
+    );
     ensure!(d > 0, Runtime, "max_pool1d() dilation must be greater than zero, but got {d}");
     let reach = i128::from(d) * (i128::from(k) - 1) + 1;
     let up = if ceil { i128::from(st) - 1 } else { 0 };
@@ -177,19 +218,52 @@ macro_rules! entries {
     ($r:ident, $dim:literal, $name:literal) => {
         $r.op(
             "f",
-            concat!($name, "(Tensor self, int[", $dim, "] kernel_size, int[", $dim, "]? stride=None, int[", $dim, "] padding=0, int[", $dim, "] dilation=1, bool ceil_mode=False) -> Tensor"),
+            concat!(
+                $name,
+                "(Tensor self, int[",
+                $dim,
+                "] kernel_size, int[",
+                $dim,
+                "]? stride=None, int[",
+                $dim,
+                "] padding=0, int[",
+                $dim,
+                "] dilation=1, bool ceil_mode=False) -> Tensor"
+            ),
             "The maxima of windows.",
             |a| run($dim, a, false),
         );
         $r.op(
             "n",
-            concat!($name, "(Tensor input, int[", $dim, "] kernel_size, int[", $dim, "]? stride=None, int[", $dim, "] padding=0, int[", $dim, "] dilation=1, bool ceil_mode=False, bool return_indices=False) -> Tensor"),
+            concat!(
+                $name,
+                "(Tensor input, int[",
+                $dim,
+                "] kernel_size, int[",
+                $dim,
+                "]? stride=None, int[",
+                $dim,
+                "] padding=0, int[",
+                $dim,
+                "] dilation=1, bool ceil_mode=False, bool return_indices=False) -> Tensor"
+            ),
             "The maxima of windows, and on request where they are.",
             |a| run($dim, a, a.b(6)),
         );
         $r.op(
             "n",
-            concat!($name, "_with_indices(Tensor input, int[", $dim, "] kernel_size, int[", $dim, "]? stride=None, int[", $dim, "] padding=0, int[", $dim, "] dilation=1, bool ceil_mode=False, bool return_indices=False) -> (Tensor, Tensor)"),
+            concat!(
+                $name,
+                "_with_indices(Tensor input, int[",
+                $dim,
+                "] kernel_size, int[",
+                $dim,
+                "]? stride=None, int[",
+                $dim,
+                "] padding=0, int[",
+                $dim,
+                "] dilation=1, bool ceil_mode=False, bool return_indices=False) -> (Tensor, Tensor)"
+            ),
             "The maxima of windows and where they are.",
             |a| run($dim, a, true),
         );

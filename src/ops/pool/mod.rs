@@ -29,14 +29,31 @@ fn three<T: Copy>(v: &[T], lead: T) -> [T; 3] {
 }
 
 impl Windowed {
-    fn new(name: &str, dim: usize, kernel: &[i64], stride: Option<&[i64]>, padding: &[i64], dilation: &[i64], ceil: bool) -> Result<Windowed> {
+    fn new(
+        name: &str,
+        dim: usize,
+        kernel: &[i64],
+        stride: Option<&[i64]>,
+        padding: &[i64],
+        dilation: &[i64],
+        ceil: bool,
+    ) -> Result<Windowed> {
         let full = |v: &[i64], what: &str, omitted: &str| -> Result<SmallVec<[i64; 3]>> {
             let all: SmallVec<[i64; 3]> = match v {
                 [one] => SmallVec::from_elem(*one, dim),
                 v => v.into(),
             };
-            ensure!(all.len() == dim, Runtime, "{name}: {what} must either be {omitted}a single int, or a tuple of {} ints", COUNT[dim]);
-            ensure!(all.iter().all(|&n| i32::try_from(n).is_ok()), Runtime, "value cannot be converted to type int without overflow");
+            ensure!(
+                all.len() == dim,
+                Runtime,
+                "{name}: {what} must either be {omitted}a single int, or a tuple of {} ints",
+                COUNT[dim]
+            );
+            ensure!(
+                all.iter().all(|&n| i32::try_from(n).is_ok()),
+                Runtime,
+                "value cannot be converted to type int without overflow"
+            );
             Ok(all)
         };
         let kernel = full(kernel, "kernel_size", "")?;
@@ -79,10 +96,22 @@ impl Windowed {
             }
             out.insert(0, size);
         }
-        let named = |prefix: &str, v: &[i64]| axes.iter().zip(v).map(|(a, n)| format!("{prefix}{a}: {n}")).collect::<Vec<_>>().join(" ");
-        let after = |prefix: &str, v: &[i64]| axes.iter().zip(v).map(|(a, n)| format!("{prefix}{a}: {n}")).collect::<Vec<_>>().join(" ");
-        ensure!(self.kernel.iter().all(|&k| k > 0), Runtime, "kernel size should be greater than zero, but got {}", named("k", &self.kernel));
-        ensure!(self.stride.iter().all(|&s| s > 0), Runtime, "stride should be greater than zero, but got {}", named("d", &self.stride));
+        let named =
+            |prefix: &str, v: &[i64]| axes.iter().zip(v).map(|(a, n)| format!("{prefix}{a}: {n}")).collect::<Vec<_>>().join(" ");
+        let after =
+            |prefix: &str, v: &[i64]| axes.iter().zip(v).map(|(a, n)| format!("{prefix}{a}: {n}")).collect::<Vec<_>>().join(" ");
+        ensure!(
+            self.kernel.iter().all(|&k| k > 0),
+            Runtime,
+            "kernel size should be greater than zero, but got {}",
+            named("k", &self.kernel)
+        );
+        ensure!(
+            self.stride.iter().all(|&s| s > 0),
+            Runtime,
+            "stride should be greater than zero, but got {}",
+            named("d", &self.stride)
+        );
         ensure!(
             self.dilation.iter().all(|&s| s > 0),
             Runtime,

@@ -11,7 +11,7 @@ use crate::{dispatch, ensure};
 use smallvec::{SmallVec, smallvec};
 
 /// Writes every element of `x` to the place in a plane of `output` that its index names.
-fn unpool(dim: usize, x: &Tensor, index: &Tensor, output: &[i64]) -> Result<Tensor> {
+fn unpool(dim: usize, x: &Tensor, index: &Tensor, output: &[i64], stride: &[i64]) -> Result<Tensor> {
     ensure!(
         index.dtype() == Dtype::I64,
         Runtime,
@@ -41,6 +41,9 @@ fn unpool(dim: usize, x: &Tensor, index: &Tensor, output: &[i64]) -> Result<Tens
             "max_unpooling{dim}d_forward_out_cpu(): Expected input to have non-zero size for non-batch dimensions, but got {} with dimension {d} being empty.",
             show(x.shape())
         );
+    }
+    if dim == 3 {
+        ensure!(stride.iter().all(|&s| s > 0), Runtime, "strides should be greater than zero, but got stride: {}", show(stride));
     }
     let wanted: Vec<i64> = x.shape()[..lead].iter().map(|&n| n as i64).chain(output.iter().copied()).collect();
     let shape: Dims = crate::layout::sizes(&wanted)?;
@@ -72,9 +75,22 @@ fn unpool(dim: usize, x: &Tensor, index: &Tensor, output: &[i64]) -> Result<Tens
 }
 
 /// The size before the pooling: computed, or given and near what is computed.
-fn output_size(dim: usize, x: &Tensor, kernel: &[i64], stride: &[i64], padding: &[i64], given: Option<&[i64]>) -> Result<SmallVec<[i64; 3]>> {
+fn output_size(
+    dim: usize,
+    x: &Tensor,
+    kernel: &[i64],
+    stride: &[i64],
+    padding: &[i64],
+    given: Option<&[i64]>,
+) -> Result<SmallVec<[i64; 3]>> {
     let fits = [kernel, stride, padding].iter().all(|v| v.len() == dim);
-    ensure!(fits && x.ndim() >= dim, Runtime, "max_unpool{dim}d: expected {dim} numbers for kernel_size, stride and padding, and an input of {} or {} dimensions", dim + 1, dim + 2);
+    ensure!(
+        fits && x.ndim() >= dim,
+        Runtime,
+        "max_unpool{dim}d: expected {dim} numbers for kernel_size, stride and padding, and an input of {} or {} dimensions",
+        dim + 1,
+        dim + 2
+    );
     let computed: SmallVec<[i64; 3]> = (0..dim)
         .map(|d| {
             let n = x.shape()[x.ndim() - dim + d] as i64;
@@ -92,18 +108,31 @@ fn output_size(dim: usize, x: &Tensor, kernel: &[i64], stride: &[i64], padding: 
     );
     for d in 0..dim {
         let (low, high) = (computed[d].saturating_sub(stride[d]), computed[d].saturating_add(stride[d]));
-        ensure!(low < last[d] && last[d] < high, Value, "invalid output_size \"{}\" (dim {d} must be between {low} and {high})", show(last));
+        ensure!(
+            low < last[d] && last[d] < high,
+            Value,
+            "invalid output_size \"{}\" (dim {d} must be between {low} and {high})",
+            show(last).replace('[', "(").replace(']', ")")
+        );
     }
     Ok(last.into())
 }
 
-fn max_unpool(dim: usize, x: &Tensor, index: &Tensor, kernel: &[i64], stride: Option<&[i64]>, padding: &[i64], given: Option<&[i64]>) -> Result<Tensor> {
+fn max_unpool(
+    dim: usize,
+    x: &Tensor,
+    index: &Tensor,
+    kernel: &[i64],
+    stride: Option<&[i64]>,
+    padding: &[i64],
+    given: Option<&[i64]>,
+) -> Result<Tensor> {
     let stride = stride.filter(|s| !s.is_empty()).unwrap_or(kernel);
     let size = output_size(dim, x, kernel, stride, padding, given)?;
     if dim > 1 {
-        return unpool(dim, x, index, &size);
+        return unpool(dim, x, index, &size, stride);
     }
-    let y = unpool(2, &view::unsqueeze(x, -1)?, &view::unsqueeze(index, -1)?, &[size[0], 1])?;
+    let y = unpool(2, &view::unsqueeze(x, -1)?, &view::unsqueeze(index, -1)?, &[size[0], 1], stride)?;
     view::squeeze(&y, Some(&[-1]))
 }
 

@@ -52,7 +52,8 @@ impl Sizes {
             padding: two(padding, "padding")?,
             stride: two(stride, "stride")?,
         };
-        let positive = [(s.kernel, "kernel size", "kernel"), (s.stride, "stride", "stride"), (s.dilation, "dilation", "dilation")];
+        let positive =
+            [(s.kernel, "kernel size", "kernel"), (s.stride, "stride", "stride"), (s.dilation, "dilation", "dilation")];
         for (v, what, prefix) in positive {
             ensure!(
                 v[0] > 0 && v[1] > 0,
@@ -63,7 +64,13 @@ impl Sizes {
             );
         }
         let p = s.padding;
-        ensure!(p[0] >= 0 && p[1] >= 0, Runtime, "padding should be non-negative, but got pad_height: {} pad_width: {}", p[0], p[1]);
+        ensure!(
+            p[0] >= 0 && p[1] >= 0,
+            Runtime,
+            "padding should be non-negative, but got pad_height: {} pad_width: {}",
+            p[0],
+            p[1]
+        );
         Ok(s)
     }
 
@@ -102,14 +109,19 @@ fn linear(s: FoldShape, x: &Tensor, to_columns: bool) -> Result<Tensor> {
     let positions = s.output[0].checked_mul(s.output[1]);
     let rows = s.kernel[0].checked_mul(s.kernel[1]).and_then(|k| k.checked_mul(s.channels));
     let (Some(rows), Some(positions)) = (rows, positions) else { bail!(Runtime, "unfold: the number of columns overflows") };
-    let shape: Dims = if to_columns { smallvec![s.batch, rows, positions] } else { smallvec![s.batch, s.channels, s.input[0], s.input[1]] };
+    let shape: Dims =
+        if to_columns { smallvec![s.batch, rows, positions] } else { smallvec![s.batch, s.channels, s.input[0], s.input[1]] };
     let out = Tensor::empty(&shape, x.dtype(), x.device())?;
     if x.device() != Device::Meta {
         x.check_data("unfold")?;
         let source = copy::contiguous(&x.detach())?;
         macro_rules! run {
             ($t:ty) => {
-                if to_columns { unfold_kernel::<$t>(&s, source.data(), out.data_mut()) } else { fold_kernel::<$t>(&s, source.data(), out.data_mut()) }
+                if to_columns {
+                    unfold_kernel::<$t>(&s, source.data(), out.data_mut())
+                } else {
+                    fold_kernel::<$t>(&s, source.data(), out.data_mut())
+                }
             };
         }
         match x.dtype() {
@@ -203,7 +215,12 @@ pub fn fold(x: &Tensor, output: &[i64], sizes: [&[i64]; 4]) -> Result<Tensor> {
         blocks[0],
         blocks[1]
     );
-    ensure!(out[0] >= 1 && out[1] >= 1, Runtime, "Expected output spatial size to be positive, but got: output_size={}.", unnamed(out));
+    ensure!(
+        out[0] >= 1 && out[1] >= 1,
+        Runtime,
+        "Expected output spatial size to be positive, but got: output_size={}.",
+        unnamed(out)
+    );
     let channels = (rows as i128 / taps) as usize;
     let y = linear(s.shape(n, channels, out.map(|n| n as usize), blocks), &x, false)?;
     if batched { Ok(y) } else { view::squeeze(&y, Some(&[0])) }

@@ -41,7 +41,13 @@ pub fn grid_sampler(x: &Tensor, grid: &Tensor, mode: i64, padding: i64, align_co
         x.device(),
         grid.device()
     );
-    ensure!(x.ndim() >= 2 && grid.ndim() >= 1, Runtime, "grid_sampler(): expected 4D or 5D input and grid, but got input with sizes {} and grid with sizes {}", show(xs), show(gs));
+    ensure!(
+        x.ndim() >= 2 && grid.ndim() >= 1,
+        Runtime,
+        "grid_sampler(): expected 4D or 5D input and grid, but got input with sizes {} and grid with sizes {}",
+        show(xs),
+        show(gs)
+    );
     ensure!(
         xs[0] == gs[0],
         Runtime,
@@ -92,7 +98,12 @@ pub fn grid_sampler(x: &Tensor, grid: &Tensor, mode: i64, padding: i64, align_co
         grid.dtype().scalar_name()
     );
     let dims = xs.len() - 2;
-    ensure!(x.dtype().is_float(), NotImplemented, "\"grid_sampler_{dims}d_cpu_kernel_impl\" not implemented for '{}'", x.dtype().scalar_name());
+    ensure!(
+        x.dtype().is_float(),
+        NotImplemented,
+        "\"grid_sampler_{dims}d_cpu_kernel_impl\" not implemented for '{}'",
+        x.dtype().scalar_name()
+    );
     let s = shape_of(x, grid, mode, padding, align_corners);
     let shape: Dims = xs[..2].iter().chain(&gs[1..gs.len() - 1]).copied().collect();
     let acc = x.dtype().compute();
@@ -145,22 +156,28 @@ fn steps(n: usize, align_corners: bool, like: &Tensor) -> Result<Tensor> {
             let step = 2.0 as $t / (n - 1).max(1) as $t;
             for (i, v) in t.data_mut::<$t>().iter_mut().enumerate() {
                 // From both ends, as linspace does.
-                let at = if n == 1 { 0.0 } else if i < n / 2 { -1.0 + step * i as $t } else { 1.0 - step * (n - 1 - i) as $t };
+                let at = if n == 1 {
+                    0.0
+                } else if i < n / 2 {
+                    -1.0 + step * i as $t
+                } else {
+                    1.0 - step * (n - 1 - i) as $t
+                };
                 *v = if align_corners { at } else { at * (n - 1) as $t / n as $t };
             }
         }};
     }
-    if acc == Dtype::F64 { fill!(f64) } else { fill!(f32) }
+    if acc == Dtype::F64 {
+        fill!(f64)
+    } else {
+        fill!(f32)
+    }
     copy::to_dtype(&t, like.dtype())
 }
 
 /// The grid that an affine map makes of the points of an image of this size.
 pub fn affine_grid(theta: &Tensor, size: &[i64], align_corners: bool) -> Result<Tensor> {
-    ensure!(
-        size.len() == 4 || size.len() == 5,
-        Runtime,
-        "AffineGridGenerator needs 4d (spatial) or 5d (volumetric) inputs."
-    );
+    ensure!(size.len() == 4 || size.len() == 5, Runtime, "AffineGridGenerator needs 4d (spatial) or 5d (volumetric) inputs.");
     let all = crate::layout::sizes(size)?;
     let (dims, spatial) = (size.len() - 2, &all[2..]);
     let points = crate::layout::checked_numel(spatial)?;
@@ -200,7 +217,10 @@ pub(super) fn register(r: &mut Registry) {
             grid_sampler(a.t(0), a.t(1), a.int(2), a.int(3), a.b(4)).map(Ret::from)
         });
     }
-    r.op("f", "affine_grid_generator(Tensor theta, int[] size, bool align_corners) -> Tensor", "The grid that an affine map makes.", |a| {
-        affine_grid(a.t(0), a.ints(1), a.b(2)).map(Ret::from)
-    });
+    r.op(
+        "f",
+        "affine_grid_generator(Tensor theta, int[] size, bool align_corners) -> Tensor",
+        "The grid that an affine map makes.",
+        |a| affine_grid(a.t(0), a.ints(1), a.b(2)).map(Ret::from),
+    );
 }

@@ -1,6 +1,6 @@
 //! Ops that move image elements: unfolding, shuffles, resizing, sampling at points.
 
-mod fold;
+pub mod fold;
 mod grid;
 mod shuffle;
 mod upsample;

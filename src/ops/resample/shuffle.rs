@@ -24,11 +24,17 @@ fn image(x: &Tensor) -> (usize, [usize; 3]) {
 
 /// `[*, C r², H, W]` to `[*, C, H r, W r]`.
 pub fn pixel_shuffle(x: &Tensor, factor: i64) -> Result<Tensor> {
-    ensure!(x.ndim() >= 3, Runtime, "pixel_shuffle expects input to have at least 3 dimensions, but got input with {} dimension(s)", x.ndim());
+    ensure!(
+        x.ndim() >= 3,
+        Runtime,
+        "pixel_shuffle expects input to have at least 3 dimensions, but got input with {} dimension(s)",
+        x.ndim()
+    );
     ensure!(factor > 0, Runtime, "pixel_shuffle expects a positive upscale_factor, but got {factor}");
     let square = factor
         .checked_mul(factor)
-        .ok_or_else(|| err!(Value, "upscale factor is too large, (upscale_factor)^2 overflowed: upscale_factor={factor}"))? as usize;
+        .ok_or_else(|| err!(Value, "upscale factor is too large, (upscale_factor)^2 overflowed: upscale_factor={factor}"))?
+        as usize;
     let (batch, [c, h, w]) = image(x);
     ensure!(
         c % square == 0,
@@ -36,7 +42,8 @@ pub fn pixel_shuffle(x: &Tensor, factor: i64) -> Result<Tensor> {
         "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but input.size(-3)={c} is not divisible by {square}"
     );
     let r = factor as usize;
-    let over = || err!(Runtime, "pixel_shuffle: the output size overflows, with input {} and upscale_factor {factor}", show(x.shape()));
+    let over =
+        || err!(Runtime, "pixel_shuffle: the output size overflows, with input {} and upscale_factor {factor}", show(x.shape()));
     let (tall, wide) = (h.checked_mul(r).ok_or_else(over)?, w.checked_mul(r).ok_or_else(over)?);
     let lead = &x.shape()[..x.ndim() - 3];
     let shape: Dims = lead.iter().copied().chain([c / square, tall, wide]).collect();
@@ -50,7 +57,12 @@ pub fn pixel_shuffle(x: &Tensor, factor: i64) -> Result<Tensor> {
 
 /// `[*, C, H r, W r]` to `[*, C r², H, W]`.
 pub fn pixel_unshuffle(x: &Tensor, factor: i64) -> Result<Tensor> {
-    ensure!(x.ndim() >= 3, Runtime, "pixel_unshuffle expects input to have at least 3 dimensions, but got input with {} dimension(s)", x.ndim());
+    ensure!(
+        x.ndim() >= 3,
+        Runtime,
+        "pixel_unshuffle expects input to have at least 3 dimensions, but got input with {} dimension(s)",
+        x.ndim()
+    );
     ensure!(factor > 0, Runtime, "pixel_unshuffle expects a positive downscale_factor, but got {factor}");
     let (batch, [c, h, w]) = image(x);
     let r = factor as usize;
@@ -61,7 +73,9 @@ pub fn pixel_unshuffle(x: &Tensor, factor: i64) -> Result<Tensor> {
             "pixel_unshuffle expects {what} to be divisible by downscale_factor, but input.size(-{d})={n} is not divisible by {factor}"
         );
     }
-    let over = || err!(Runtime, "pixel_unshuffle: the output size overflows, with input {} and downscale_factor {factor}", show(x.shape()));
+    let over = || {
+        err!(Runtime, "pixel_unshuffle: the output size overflows, with input {} and downscale_factor {factor}", show(x.shape()))
+    };
     let channels = r.checked_mul(r).and_then(|q| q.checked_mul(c)).filter(|&n| n <= i64::MAX as usize).ok_or_else(over)?;
     let lead = &x.shape()[..x.ndim() - 3];
     let shape: Dims = lead.iter().copied().chain([channels, h / r, w / r]).collect();
@@ -78,7 +92,11 @@ pub fn channel_shuffle(x: &Tensor, groups: i64) -> Result<Tensor> {
     ensure!(x.ndim() > 2, Runtime, "channel_shuffle expects input with > 2 dims, but got input with sizes {}", show(x.shape()));
     ensure!(groups > 0, Runtime, "Number of groups to divide channels in must be positive. Value of groups:{groups}");
     let c = x.shape()[1];
-    ensure!(c as i64 % groups == 0, Runtime, "Number of channels must be divisible by groups. Got {c} channels and {groups} groups.");
+    ensure!(
+        c as i64 % groups == 0,
+        Runtime,
+        "Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
+    );
     let (g, batch) = (groups as usize, x.shape()[0]);
     let plane: usize = x.shape()[2..].iter().product();
     let shape = x.dims();
@@ -91,11 +109,15 @@ pub fn channel_shuffle(x: &Tensor, groups: i64) -> Result<Tensor> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("fn", "pixel_shuffle(Tensor self, int upscale_factor) -> Tensor", "Channels to finer pixels.", |a| pixel_shuffle(a.t(0), a.int(1)).map(Ret::from));
+    r.op("fn", "pixel_shuffle(Tensor self, int upscale_factor) -> Tensor", "Channels to finer pixels.", |a| {
+        pixel_shuffle(a.t(0), a.int(1)).map(Ret::from)
+    });
     r.op("fn", "pixel_unshuffle(Tensor self, int downscale_factor) -> Tensor", "Fine pixels to channels.", |a| {
         pixel_unshuffle(a.t(0), a.int(1)).map(Ret::from)
     });
-    r.op("fn", "channel_shuffle(Tensor self, int groups) -> Tensor", "Interleaves groups of channels.", |a| channel_shuffle(a.t(0), a.int(1)).map(Ret::from));
+    r.op("fn", "channel_shuffle(Tensor self, int groups) -> Tensor", "Interleaves groups of channels.", |a| {
+        channel_shuffle(a.t(0), a.int(1)).map(Ret::from)
+    });
     r.op("fn", "native_channel_shuffle(Tensor self, int groups) -> Tensor", "Interleaves groups of channels.", |a| {
         channel_shuffle(a.t(0), a.int(1)).map(Ret::from)
     });

@@ -82,12 +82,22 @@ fn mode_of(mode: &str, dim: usize, antialias: bool) -> Result<(Mode, [&'static s
         ("bicubic", 2, false) => named!(Cubic, "Bicubic2D", "upsample_bicubic2d"),
         ("bilinear", 2, true) => named!(LinearAntialias, "Bilinear2DAa", "upsample_bilinear2d_aa"),
         ("bicubic", 2, true) => named!(CubicAntialias, "Bicubic2DAa", "upsample_bicubic2d_aa"),
-        _ => bail!(NotImplemented, "interpolate: mode '{mode}' is not implemented for {dim} spatial dimensions (antialias={antialias})"),
+        _ => bail!(
+            NotImplemented,
+            "interpolate: mode '{mode}' is not implemented for {dim} spatial dimensions (antialias={antialias})"
+        ),
     })
 }
 
 /// Resizes to `size`, or by `scales` where no size is given; scales take part in the mapping of positions.
-pub fn upsample(x: &Tensor, size: Option<&[i64]>, scales: Option<&[f64]>, mode: &str, align_corners: bool, antialias: bool) -> Result<Tensor> {
+pub fn upsample(
+    x: &Tensor,
+    size: Option<&[i64]>,
+    scales: Option<&[f64]>,
+    mode: &str,
+    align_corners: bool,
+    antialias: bool,
+) -> Result<Tensor> {
     let n = x.ndim();
     ensure!((3..=5).contains(&n), Runtime, "It is expected input_size equals to 3, 4 or 5, but got size {n}");
     let dim = n - 2;
@@ -106,9 +116,15 @@ pub fn upsample(x: &Tensor, size: Option<&[i64]>, scales: Option<&[f64]>, mode: 
         (None, None) => bail!(Runtime, "Must specify exactly one of output_size and scale_factors"),
     };
     ensure!(size.len() == dim, Runtime, "It is expected output_size equals to {dim}, but got size {}", size.len());
-    ensure!(scales.is_none_or(|s| s.len() == dim), Runtime, "It is expected scale_factors equals to {dim}, but got size {}", scales.map_or(0, <[f64]>::len));
+    ensure!(
+        scales.is_none_or(|s| s.len() == dim),
+        Runtime,
+        "It is expected scale_factors equals to {dim}, but got size {}",
+        scales.map_or(0, <[f64]>::len)
+    );
     let axes = &["D", "H", "W"][3 - dim..];
-    let show_sizes = |v: &mut dyn Iterator<Item = i64>| axes.iter().zip(v).map(|(a, n)| format!("{a}: {n}")).collect::<Vec<_>>().join(", ");
+    let show_sizes =
+        |v: &mut dyn Iterator<Item = i64>| axes.iter().zip(v).map(|(a, n)| format!("{a}: {n}")).collect::<Vec<_>>().join(", ");
     ensure!(
         last.iter().all(|&n| n > 0) && size.iter().all(|&n| n > 0),
         Runtime,
@@ -118,7 +134,12 @@ pub fn upsample(x: &Tensor, size: Option<&[i64]>, scales: Option<&[f64]>, mode: 
     );
     ensure!(x.shape()[1] > 0, Runtime, "Non-empty {n}D data tensor expected but got a tensor with sizes {}", show(x.shape()));
     let (mode, names, op) = mode_of(mode, dim, antialias)?;
-    ensure!(x.dtype().is_float() || x.dtype() == Dtype::U8, NotImplemented, "\"{op}\" not implemented for '{}'", x.dtype().scalar_name());
+    ensure!(
+        x.dtype().is_float() || x.dtype() == Dtype::U8,
+        NotImplemented,
+        "\"{op}\" not implemented for '{}'",
+        x.dtype().scalar_name()
+    );
     let output: Dims = x.shape()[..2].iter().copied().chain(size.iter().map(|&n| n as usize)).collect();
     let three = |v: &[usize]| -> [usize; 3] { std::array::from_fn(|d| if d + dim < 3 { 1 } else { v[d + dim - 3] }) };
     let plan = Plan {
