@@ -166,7 +166,7 @@ prims! {
     Id "x" (x) f [x] i [x] d |_, _, g| one(g);
     Neg "-x" (x) f [-x] i [x.wrapping_neg()] d |_, _, g| one(-g);
     Abs "abs(x)" (x) f [x.abs()] i [x.wrapping_abs()] d |x, _, g| one(g * x[0].sign());
-    Sign "sign(x)" (x) f [if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else if x == 0.0 { 0.0 } else { x }] i [x.signum()] d |_, _, g| one(g * 0.0);
+    Sign "sign(x)" (x) f [if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }] i [x.signum()] d |_, _, g| one(g * 0.0);
     Add "x + y" (x, y) f [x + y] i [x.wrapping_add(y)] d |_, _, g| two(g, g);
     Sub "x - y" (x, y) f [x - y] i [x.wrapping_sub(y)] d |_, _, g| two(g, -g);
     Mul "x * y" (x, y) f [x * y] i [x.wrapping_mul(y)] d |x, _, g| two(g * x[1], g * x[0]);

@@ -11,6 +11,7 @@ mod solve;
 mod spectral;
 
 pub use factor::cholesky;
+pub use norms::nuclear_norm;
 pub use solve::{inv, solve, solve_triangular};
 pub use spectral::{eigh, pinv, svd};
 

@@ -66,6 +66,11 @@ fn converted(x: &Tensor, dtype: Option<Dtype>, name: &str) -> Result<Tensor> {
     copy::to_dtype(x, d)
 }
 
+/// The sum of the singular values of the matrices in two dimensions.
+pub fn nuclear_norm(x: &Tensor, dims: &[i64], keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
+    matrix_norm(x, &Order::Name("nuc".into()), dims, keepdim, dtype)
+}
+
 /// The norm of the matrices in two dimensions of `x`.
 fn matrix_norm(x: &Tensor, order: &Order, dims: &[i64], keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     let name = "linalg.matrix_norm";

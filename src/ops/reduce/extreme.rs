@@ -6,7 +6,7 @@ use crate::autograd::{no_grad, record, record_many, save, save_output};
 use crate::dtype::Dtype;
 use crate::ensure;
 use crate::error::Result;
-use crate::expr::builder::{E, c, wh};
+use crate::expr::builder::{E, c, par, wh};
 use crate::layout::wrap_dim;
 use crate::ops::elementwise as ew;
 use crate::ops::{Args, Registry, Ret, copy, view};
@@ -63,69 +63,37 @@ fn arg_extreme(b: &Block, max: bool) -> Result<Tensor> {
 }
 
 fn check_real(x: &Tensor, name: &str) -> Result<()> {
-    ensure!(
-        !x.dtype().is_complex(),
-        NotImplemented,
-        "\"{name}\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(!x.dtype().is_complex(), NotImplemented, "\"{name}\" not implemented for '{}'", x.dtype().scalar_name());
     x.check_data(name)
 }
 
-/// `g` shared equally among the elements that equal the result.
-pub fn share_evenly(x: &Tensor, out: &Tensor, g: &Tensor, dims: Option<&[i64]>) -> Result<Tensor> {
+/// `g` shared equally among the elements that equal the result (`dims` empty: over everything). Where
+/// the result is NaN, the NaNs share it with `nan_too`; without, every gradient is NaN, as in PyTorch's amax.
+pub fn share_evenly(x: &Tensor, out: &Tensor, g: &Tensor, dims: &[i64], nan_too: bool) -> Result<Tensor> {
     fn hit(x: &[E]) -> E {
-        E::or(x[0].eq(x[1]), E::and(x[0].is_nan(), x[1].is_nan()))
+        wh(E::or(x[0].eq(x[1]), E::and(par(0), E::and(x[0].is_nan(), x[1].is_nan()))), c(1.0), c(0.0))
     }
-    let ones = formula!(2, "EqBackward0", |x| wh(hit(x), c(1.0), c(0.0)));
-    let count = no_grad(|| {
-        sum(
-            &eval_formula(ones, &[&x.detach(), &out.detach()], &[])?,
-            dims,
-            true,
-            None,
-        )
-    })?;
-    let count = if dims.is_none() {
-        view::reshape_to(&count, out.shape())?
-    } else {
-        count
-    };
-    let f = formula!(4, "AmaxBackward0", |x| wh(hit(x), x[2] / x[3], c(0.0)));
-    eval_formula(f, &[x, out, g, &count], &[])
+    let nan_too = f64::from(nan_too);
+    let ones = formula!(2, "EqBackward0", |x| hit(x));
+    let count = no_grad(|| sum(&eval_formula(ones, &[&x.detach(), &out.detach()], &[nan_too])?, Some(dims), true, None))?;
+    let f = formula!(4, "AmaxBackward0", |x| hit(x) * x[2] / x[3]);
+    eval_formula(f, &[x, out, g, &count], &[nan_too])
 }
 
 /// The extreme over `dims` with its gradient, shared evenly among equals.
-fn extreme(
-    name: &'static str,
-    x: &Tensor,
-    dims: Option<&[i64]>,
-    keepdim: bool,
-    max: bool,
-) -> Result<Tensor> {
+fn extreme(name: &'static str, x: &Tensor, dims: Option<&[i64]>, keepdim: bool, max: bool) -> Result<Tensor> {
     let gone = reduced_dims(x.ndim(), dims)?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
     let b = block(&wide(x)?, &gone)?;
     let kept = Tensor::empty(&with_ones, b.data.dtype(), x.device())?;
     fold_extreme(&b, &kept, max);
-    let out = reshaped(
-        &copy::to_dtype(&kept, x.dtype())?,
-        &reduced_shape(x.shape(), &gone, keepdim),
-    )?;
+    let out = reshaped(&copy::to_dtype(&kept, x.dtype())?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     let dims: Option<SmallVec<[i64; 6]>> = dims.map(|d| d.into());
     Ok(record(name, &[x], out, move |ctx, g| {
         let x = saved.get(ctx)?;
-        let (out, g) = (
-            view::reshape_to(&result.get(ctx)?, &with_ones)?,
-            view::reshape_to(g, &with_ones)?,
-        );
-        Ok(smallvec![Some(share_evenly(
-            &x,
-            &out,
-            &g,
-            Some(dims.as_deref().unwrap_or(&[]))
-        )?)])
+        let (out, g) = (view::reshape_to(&result.get(ctx)?, &with_ones)?, view::reshape_to(g, &with_ones)?);
+        Ok(smallvec![Some(share_evenly(&x, &out, &g, dims.as_deref().unwrap_or(&[]), dims.is_none())?)])
     }))
 }
 
@@ -138,13 +106,7 @@ pub fn full(x: &Tensor, max: bool) -> Result<Tensor> {
         Runtime,
         "{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
     );
-    extreme(
-        if max { "MaxBackward1" } else { "MinBackward1" },
-        x,
-        None,
-        false,
-        max,
-    )
+    extreme(if max { "MaxBackward1" } else { "MinBackward1" }, x, None, false, max)
 }
 
 /// `amax` and `amin`.
@@ -158,20 +120,11 @@ pub fn over(x: &Tensor, dims: &[i64], keepdim: bool, max: bool) -> Result<Tensor
             "{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
         );
         for &d in dims {
-            nonempty_dim(x, d, name)?;
+            let w = wrap_dim(d, x.ndim())?;
+            ensure!(x.size(w) > 0, Index, "{name}(): Expected reduction dim {d} to have non-zero size.");
         }
     }
-    extreme(
-        if max {
-            "AmaxBackward0"
-        } else {
-            "AminBackward0"
-        },
-        x,
-        Some(dims),
-        keepdim,
-        max,
-    )
+    extreme(if max { "AmaxBackward0" } else { "AminBackward0" }, x, Some(dims), keepdim, max)
 }
 
 /// `max(dim)` and `min(dim)`: values and where they are.
@@ -181,36 +134,18 @@ pub fn along_dim(x: &Tensor, dim: i64, keepdim: bool, max: bool) -> Result<(Tens
     let d = nonempty_dim(x, dim, name)?;
     let index = arg_extreme(&along(&wide(x)?, d)?, max)?;
     let index = reshaped(&index, &with_size(x.shape(), d, 1))?;
-    pick(
-        if max { "MaxBackward0" } else { "MinBackward0" },
-        x,
-        &index,
-        d,
-        keepdim,
-    )
+    pick(if max { "MaxBackward0" } else { "MinBackward0" }, x, &index, d, keepdim)
 }
 
 /// `argmax` and `argmin`.
 fn arg(x: &Tensor, dim: Option<i64>, keepdim: bool, max: bool) -> Result<Tensor> {
     let name = if max { "argmax" } else { "argmin" };
-    ensure!(
-        !x.dtype().is_complex(),
-        Runtime,
-        "{name}(): does not support complex input"
-    );
-    ensure!(
-        x.dtype() != Dtype::Bool,
-        Runtime,
-        "{name}(): does not support bool input"
-    );
+    ensure!(!x.dtype().is_complex(), Runtime, "{name}(): does not support complex input");
+    ensure!(x.dtype() != Dtype::Bool, Runtime, "{name}(): does not support bool input");
     x.check_data(name)?;
     match dim {
         None => {
-            ensure!(
-                x.numel() > 0,
-                Index,
-                "{name}(): Expected reduction dim to be specified for input.numel() == 0."
-            );
+            ensure!(x.numel() > 0, Index, "{name}(): Expected reduction dim to be specified for input.numel() == 0.");
             let b = block(&wide(x)?, &SmallVec::<[bool; 8]>::from_elem(true, x.ndim()))?;
             let shape: Vec<usize> = if keepdim { vec![1; x.ndim()] } else { vec![] };
             reshaped(&arg_extreme(&b, max)?, &shape)
@@ -218,11 +153,7 @@ fn arg(x: &Tensor, dim: Option<i64>, keepdim: bool, max: bool) -> Result<Tensor>
         Some(dim) => {
             let d = nonempty_dim(x, dim, name)?;
             let index = arg_extreme(&along(&wide(x)?, d)?, max)?;
-            let shape = if keepdim {
-                with_size(x.shape(), d, 1)
-            } else {
-                without(x.shape(), d)
-            };
+            let shape = if keepdim { with_size(x.shape(), d, 1) } else { without(x.shape(), d) };
             reshaped(&index, &shape)
         }
     }
@@ -242,11 +173,7 @@ pub fn aminmax(x: &Tensor, dim: Option<i64>, keepdim: bool) -> Result<(Tensor, T
         }
         Some(d) => {
             let w = wrap_dim(d, x.ndim())?;
-            ensure!(
-                x.size(w) > 0,
-                Index,
-                "aminmax: Expected reduction dim {w} to have non-zero size."
-            );
+            ensure!(x.size(w) > 0, Index, "aminmax: Expected reduction dim {w} to have non-zero size.");
             reduced_dims(x.ndim(), Some(&[d]))?
         }
     };
@@ -266,11 +193,8 @@ pub fn aminmax(x: &Tensor, dim: Option<i64>, keepdim: bool) -> Result<(Tensor, T
         let mut total: Option<Tensor> = None;
         for (g, r) in gs.iter().zip(&results) {
             let Some(g) = g else { continue };
-            let (out, g) = (
-                view::reshape_to(&r.get(ctx)?, &with_ones)?,
-                view::reshape_to(g, &with_ones)?,
-            );
-            let part = share_evenly(&x, &out, &g, Some(&dims))?;
+            let (out, g) = (view::reshape_to(&r.get(ctx)?, &with_ones)?, view::reshape_to(g, &with_ones)?);
+            let part = share_evenly(&x, &out, &g, &dims, false)?;
             total = Some(match total {
                 Some(t) => ew::add(&t, &part)?,
                 None => part,
@@ -291,70 +215,38 @@ fn dims_of(a: &Args) -> &[i64] {
 }
 
 pub fn register(r: &mut Registry) {
-    r.op(
-        "fm",
-        "max(Tensor self) -> Tensor",
-        "The largest element.",
-        |a| full(a.t(0), true).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "max(Tensor self, Tensor other) -> Tensor",
-        "The larger of each pair.",
-        |a| binary(a, true),
-    );
+    r.op("fm", "max(Tensor self) -> Tensor", "The largest element.", |a| full(a.t(0), true).map(Ret::from));
+    r.op("fm", "max(Tensor self, Tensor other) -> Tensor", "The larger of each pair.", |a| binary(a, true));
     r.op(
         "fm",
         "max(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
         "The largest along a dimension.",
         |a| along_dim(a.t(0), a.int(1), a.b(2), true).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "min(Tensor self) -> Tensor",
-        "The smallest element.",
-        |a| full(a.t(0), false).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "min(Tensor self, Tensor other) -> Tensor",
-        "The smaller of each pair.",
-        |a| binary(a, false),
-    );
+    r.op("fm", "min(Tensor self) -> Tensor", "The smallest element.", |a| full(a.t(0), false).map(Ret::from));
+    r.op("fm", "min(Tensor self, Tensor other) -> Tensor", "The smaller of each pair.", |a| binary(a, false));
     r.op(
         "fm",
         "min(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
         "The smallest along a dimension.",
         |a| along_dim(a.t(0), a.int(1), a.b(2), false).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
-        "The largest over dimensions.",
-        |a| over(a.t(0), dims_of(a), a.b(2), true).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor",
-        "The smallest over dimensions.",
-        |a| over(a.t(0), dims_of(a), a.b(2), false).map(Ret::from),
-    );
+    r.op("fm", "amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor", "The largest over dimensions.", |a| {
+        over(a.t(0), dims_of(a), a.b(2), true).map(Ret::from)
+    });
+    r.op("fm", "amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor", "The smallest over dimensions.", |a| {
+        over(a.t(0), dims_of(a), a.b(2), false).map(Ret::from)
+    });
     r.op(
         "fm",
         "aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)",
         "The smallest and the largest.",
         |a| aminmax(a.t(0), a.oint(1), a.b(2)).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
-        "Where the largest is.",
-        |a| arg(a.t(0), a.oint(1), a.b(2), true).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
-        "Where the smallest is.",
-        |a| arg(a.t(0), a.oint(1), a.b(2), false).map(Ret::from),
-    );
+    r.op("fm", "argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor", "Where the largest is.", |a| {
+        arg(a.t(0), a.oint(1), a.b(2), true).map(Ret::from)
+    });
+    r.op("fm", "argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor", "Where the smallest is.", |a| {
+        arg(a.t(0), a.oint(1), a.b(2), false).map(Ret::from)
+    });
 }

@@ -23,13 +23,9 @@ pub fn nonzero_mask(x: &Tensor) -> Result<Tensor> {
         let out = Tensor::empty(x.shape(), Dtype::Bool, x.device())?;
         let to = out.data_mut::<u8>();
         if x.dtype() == Dtype::C64 {
-            to.iter_mut()
-                .zip(c.data::<Pair<f32>>())
-                .for_each(|(o, v)| *o = (v.0 != 0.0 || v.1 != 0.0) as u8);
+            to.iter_mut().zip(c.data::<Pair<f32>>()).for_each(|(o, v)| *o = (v.0 != 0.0 || v.1 != 0.0) as u8);
         } else {
-            to.iter_mut()
-                .zip(c.data::<Pair<f64>>())
-                .for_each(|(o, v)| *o = (v.0 != 0.0 || v.1 != 0.0) as u8);
+            to.iter_mut().zip(c.data::<Pair<f64>>()).for_each(|(o, v)| *o = (v.0 != 0.0 || v.1 != 0.0) as u8);
         }
         return Ok(out);
     }
@@ -43,40 +39,18 @@ pub fn any_equal_zero(x: &Tensor) -> Result<bool> {
 
 fn any_all(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, all: bool) -> Result<Tensor> {
     let mask = nonzero_mask(x)?;
-    let out_dtype = if x.dtype() == Dtype::U8 {
-        Dtype::U8
-    } else {
-        Dtype::Bool
-    };
+    let out_dtype = if x.dtype() == Dtype::U8 { Dtype::U8 } else { Dtype::Bool };
     if dims.is_some_and(|d| d.is_empty()) {
         return copy::to_dtype(&mask, out_dtype);
     }
     let gone = reduced_dims(x.ndim(), dims)?;
     let b = block(&mask, &gone)?;
-    let out = Tensor::empty(
-        &reduced_shape(x.shape(), &gone, keepdim),
-        Dtype::Bool,
-        x.device(),
-    )?;
+    let out = Tensor::empty(&reduced_shape(x.shape(), &gone, keepdim), Dtype::Bool, x.device())?;
     let (data, to) = (b.data.data::<u8>(), out.data_mut::<u8>());
     if all {
-        fold_block(
-            data,
-            &b,
-            to,
-            1u8,
-            |a, v: u8| a & (v != 0) as u8,
-            |a, b| a & b,
-        );
+        fold_block(data, &b, to, 1u8, |a, v: u8| a & (v != 0) as u8, |a, b| a & b);
     } else {
-        fold_block(
-            data,
-            &b,
-            to,
-            0u8,
-            |a, v: u8| a | (v != 0) as u8,
-            |a, b| a | b,
-        );
+        fold_block(data, &b, to, 0u8, |a, v: u8| a | (v != 0) as u8, |a, b| a | b);
     }
     copy::to_dtype(&out, out_dtype)
 }
@@ -85,19 +59,8 @@ fn any_all(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, all: bool) -> Result
 pub fn count_nonzero(x: &Tensor, dims: Option<&[i64]>) -> Result<Tensor> {
     let gone = reduced_dims(x.ndim(), dims)?;
     let b = block(&nonzero_mask(x)?, &gone)?;
-    let out = Tensor::empty(
-        &reduced_shape(x.shape(), &gone, false),
-        Dtype::I64,
-        x.device(),
-    )?;
-    fold_block(
-        b.data.data::<u8>(),
-        &b,
-        out.data_mut::<i64>(),
-        0i64,
-        |a, v: u8| a + (v != 0) as i64,
-        |a, b| a + b,
-    );
+    let out = Tensor::empty(&reduced_shape(x.shape(), &gone, false), Dtype::I64, x.device())?;
+    fold_block(b.data.data::<u8>(), &b, out.data_mut::<i64>(), 0i64, |a, v: u8| a + (v != 0) as i64, |a, b| a + b);
     Ok(out)
 }
 
@@ -107,16 +70,9 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
         return Ok(false);
     }
     if a.dtype().is_complex() || b.dtype().is_complex() {
-        let (a, b) = (
-            copy::to_dtype(&a.detach(), Dtype::C128)?,
-            copy::to_dtype(&b.detach(), Dtype::C128)?,
-        );
+        let (a, b) = (copy::to_dtype(&a.detach(), Dtype::C128)?, copy::to_dtype(&b.detach(), Dtype::C128)?);
         let (a, b) = (copy::contiguous(&a)?, copy::contiguous(&b)?);
-        return Ok(a
-            .data::<Pair<f64>>()
-            .iter()
-            .zip(b.data::<Pair<f64>>())
-            .all(|(x, y)| x.0 == y.0 && x.1 == y.1));
+        return Ok(a.data::<Pair<f64>>().iter().zip(b.data::<Pair<f64>>()).all(|(x, y)| x.0 == y.0 && x.1 == y.1));
     }
     let eq = copy::contiguous(&call2(&ew::EQ, &a.detach(), &b.detach())?)?;
     eq.check_data("equal")?;
@@ -125,39 +81,17 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
 
 /// |a - b| <= atol + rtol |b|, element by element.
 pub fn isclose(a: &Tensor, b: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<Tensor> {
-    ensure!(
-        a.dtype() == b.dtype(),
-        Runtime,
-        "{} did not match {}",
-        a.dtype().scalar_name(),
-        b.dtype().scalar_name()
-    );
-    ensure!(
-        rtol >= 0.0,
-        Runtime,
-        "rtol must be greater than or equal to zero, but got {rtol}"
-    );
-    ensure!(
-        atol >= 0.0,
-        Runtime,
-        "atol must be greater than or equal to zero, but got {atol}"
-    );
+    ensure!(a.dtype() == b.dtype(), Runtime, "{} did not match {}", a.dtype().scalar_name(), b.dtype().scalar_name());
+    ensure!(rtol >= 0.0, Runtime, "rtol must be greater than or equal to zero, but got {rtol}");
+    ensure!(atol >= 0.0, Runtime, "atol must be greater than or equal to zero, but got {atol}");
     // Halves are compared in f32; integers in f64, where differences of 32-bit numbers are exact.
-    let common = if a.dtype().is_integral() {
-        Dtype::F64
-    } else {
-        a.dtype()
-    };
+    let common = if a.dtype().is_integral() { Dtype::F64 } else { a.dtype() };
     fn near(x: &[E]) -> E {
         let diff = (x[0] - x[1]).abs();
         let within = diff.le(par(1) + (par(0) * x[1]).abs());
         let finite = E::or(diff.is_inf(), diff.is_nan()).not();
         let nan = E::and(par(2), E::and(x[0].is_nan(), x[1].is_nan()));
-        wh(
-            E::or(x[0].eq(x[1]), E::or(E::and(finite, within), nan)),
-            c(1.0),
-            c(0.0),
-        )
+        wh(E::or(x[0].eq(x[1]), E::or(E::and(finite, within), nan)), c(1.0), c(0.0))
     }
     let f = formula!(2, "IscloseBackward0", near);
     let operands = [Operand::T(a.detach()), Operand::T(b.detach())];
@@ -165,67 +99,43 @@ pub fn isclose(a: &Tensor, b: &Tensor, rtol: f64, atol: f64, equal_nan: bool) ->
     // Equal integers are close, whatever their size.
     let close = apply(f, &operands, &params, common, Dtype::Bool, None)?;
     if a.dtype() == Dtype::I64 {
-        return call2(
-            &ew::LOGICAL_OR,
-            &close,
-            &call2(&ew::EQ, &a.detach(), &b.detach())?,
-        );
+        return call2(&ew::LOGICAL_OR, &close, &call2(&ew::EQ, &a.detach(), &b.detach())?);
     }
     Ok(close)
 }
 
 /// Whether a tensor with one element is not zero.
 pub fn is_nonzero(x: &Tensor) -> Result<bool> {
-    ensure!(
-        x.numel() != 0,
-        Runtime,
-        "Boolean value of Tensor with no values is ambiguous"
-    );
-    ensure!(
-        x.numel() == 1,
-        Runtime,
-        "Boolean value of Tensor with more than one value is ambiguous"
-    );
+    ensure!(x.numel() != 0, Runtime, "Boolean value of Tensor with no values is ambiguous");
+    ensure!(x.numel() == 1, Runtime, "Boolean value of Tensor with more than one value is ambiguous");
     Ok(nonzero_mask(x)?.data::<u8>()[0] != 0)
 }
 
 pub fn register(r: &mut Registry) {
-    r.op(
-        "fm",
-        "all(Tensor self) -> Tensor",
-        "Whether every element is nonzero.",
-        |a| any_all(a.t(0), None, false, true).map(Ret::from),
-    );
+    r.op("fm", "all(Tensor self) -> Tensor", "Whether every element is nonzero.", |a| {
+        any_all(a.t(0), None, false, true).map(Ret::from)
+    });
     r.op(
         "fm",
         "all(Tensor self, int[1]? dim=None, bool keepdim=False) -> Tensor",
         "Whether all along dimensions are nonzero.",
         |a| any_all(a.t(0), a.oints(1), a.b(2), true).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "any(Tensor self) -> Tensor",
-        "Whether some element is nonzero.",
-        |a| any_all(a.t(0), None, false, false).map(Ret::from),
-    );
+    r.op("fm", "any(Tensor self) -> Tensor", "Whether some element is nonzero.", |a| {
+        any_all(a.t(0), None, false, false).map(Ret::from)
+    });
     r.op(
         "fm",
         "any(Tensor self, int[1]? dim=None, bool keepdim=False) -> Tensor",
         "Whether some along dimensions is nonzero.",
         |a| any_all(a.t(0), a.oints(1), a.b(2), false).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "count_nonzero(Tensor self, int[1]? dim=None) -> Tensor",
-        "How many elements are not zero.",
-        |a| count_nonzero(a.t(0), a.oints(1)).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "equal(Tensor self, Tensor other) -> bool",
-        "Whether shape and elements are equal.",
-        |a| equal(a.t(0), a.t(1)).map(Ret::from),
-    );
+    r.op("fm", "count_nonzero(Tensor self, int[1]? dim=None) -> Tensor", "How many elements are not zero.", |a| {
+        count_nonzero(a.t(0), a.oints(1)).map(Ret::from)
+    });
+    r.op("fm", "equal(Tensor self, Tensor other) -> bool", "Whether shape and elements are equal.", |a| {
+        equal(a.t(0), a.t(1)).map(Ret::from)
+    });
     r.op(
         "fm",
         "isclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False) -> Tensor",
@@ -241,10 +151,7 @@ pub fn register(r: &mut Registry) {
             Ok((!close.data::<u8>().contains(&0)).into())
         },
     );
-    r.op(
-        "fm",
-        "is_nonzero(Tensor self) -> bool",
-        "Whether the single element is nonzero.",
-        |a| is_nonzero(a.t(0)).map(Ret::from),
-    );
+    r.op("fm", "is_nonzero(Tensor self) -> bool", "Whether the single element is nonzero.", |a| {
+        is_nonzero(a.t(0)).map(Ret::from)
+    });
 }

@@ -1,6 +1,7 @@
 //! Reductions over dimensions.
 
 mod extreme;
+mod fold;
 mod logic;
 mod moments;
 mod norms;
@@ -62,20 +63,11 @@ pub fn reduced_shape(shape: &[usize], gone: &[bool], keepdim: bool) -> Dims {
 /// The input with kept dimensions first and reduced ones last, contiguous: rows to reduce. Answers the
 /// tensor (no history), the number of rows and their length.
 pub fn rows(x: &Tensor, gone: &[bool]) -> Result<(Tensor, usize, usize)> {
-    let order: Vec<i64> = (0..x.ndim())
-        .filter(|&d| !gone[d])
-        .chain((0..x.ndim()).filter(|&d| gone[d]))
-        .map(|d| d as i64)
-        .collect();
+    let order: Vec<i64> =
+        (0..x.ndim()).filter(|&d| !gone[d]).chain((0..x.ndim()).filter(|&d| gone[d])).map(|d| d as i64).collect();
     let moved = view::permute(&x.detach(), &order)?;
-    let row: usize = (0..x.ndim())
-        .filter(|&d| gone[d])
-        .map(|d| x.shape()[d])
-        .product();
-    let count: usize = (0..x.ndim())
-        .filter(|&d| !gone[d])
-        .map(|d| x.shape()[d])
-        .product();
+    let row: usize = (0..x.ndim()).filter(|&d| gone[d]).map(|d| x.shape()[d]).product();
+    let count: usize = (0..x.ndim()).filter(|&d| !gone[d]).map(|d| x.shape()[d]).product();
     Ok((copy::contiguous(&moved)?, count, row))
 }
 
@@ -97,11 +89,7 @@ fn sum_acc(d: Dtype) -> Dtype {
 /// `x` converted to `dtype` and then to the dtype that it is added up in, without history.
 fn summands(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
     let acc = sum_acc(dtype);
-    let x = if dtype.is_integral() {
-        copy::to_dtype(&x.detach(), dtype)?
-    } else {
-        x.detach()
-    };
+    let x = if dtype.is_integral() { copy::to_dtype(&x.detach(), dtype)? } else { x.detach() };
     copy::to_dtype(&x, acc)
 }
 
@@ -122,14 +110,7 @@ fn sum_wide(x: &Tensor, gone: &[bool], dtype: Dtype) -> Result<Tensor> {
     let out = Tensor::empty(&reduced_shape(x.shape(), gone, true), acc, x.device())?;
     macro_rules! go {
         ($t:ty) => {
-            fold_block(
-                b.data.data::<$t>(),
-                &b,
-                out.data_mut::<$t>(),
-                <$t>::default(),
-                |a, v: $t| a + v,
-                |a, b| a + b,
-            )
+            fold_block(b.data.data::<$t>(), &b, out.data_mut::<$t>(), <$t>::default(), |a, v: $t| a + v, |a, b| a + b)
         };
     }
     match acc {
@@ -149,26 +130,15 @@ fn spread(g: &Tensor, with_ones: &[usize], full: &[usize], dtype: Dtype) -> Resu
 }
 
 /// Sum over `dims`. Differentiable.
-pub fn sum(
-    x: &Tensor,
-    dims: Option<&[i64]>,
-    keepdim: bool,
-    dtype: Option<Dtype>,
-) -> Result<Tensor> {
+pub fn sum(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     let dtype = sum_dtype(x.dtype(), dtype);
     let gone = reduced_dims(x.ndim(), dims)?;
     let kept = copy::to_dtype(&sum_wide(x, &gone, dtype)?, dtype)?;
     let out = reshaped(&kept, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (full, back) = (x.dims(), x.dtype());
     let with_ones = reduced_shape(x.shape(), &gone, true);
-    let name = if dims.is_none() {
-        "SumBackward0"
-    } else {
-        "SumBackward1"
-    };
-    Ok(record(name, &[x], out, move |_, g| {
-        Ok(smallvec![Some(spread(g, &with_ones, &full, back)?)])
-    }))
+    let name = if dims.is_none() { "SumBackward0" } else { "SumBackward1" };
+    Ok(record(name, &[x], out, move |_, g| Ok(smallvec![Some(spread(g, &with_ones, &full, back)?)])))
 }
 
 /// Undoes broadcasting: sums what was stretched, so that the result has `shape`.
@@ -177,35 +147,19 @@ pub fn sum_to(g: &Tensor, shape: &[usize]) -> Result<Tensor> {
         return Ok(g.clone());
     }
     let lead = g.ndim() - shape.len();
-    let dims: Vec<i64> = (0..g.ndim())
-        .filter(|&d| d < lead || (shape[d - lead] == 1 && g.shape()[d] != 1))
-        .map(|d| d as i64)
-        .collect();
-    let s = if dims.is_empty() {
-        g.clone()
-    } else {
-        sum(g, Some(&dims), true, None)?
-    };
+    let dims: Vec<i64> =
+        (0..g.ndim()).filter(|&d| d < lead || (shape[d - lead] == 1 && g.shape()[d] != 1)).map(|d| d as i64).collect();
+    let s = if dims.is_empty() { g.clone() } else { sum(g, Some(&dims), true, None)? };
     view::reshape_to(&s, shape)
 }
 
 /// How many elements each result is made of.
 pub fn reduced_count(shape: &[usize], gone: &[bool]) -> usize {
-    shape
-        .iter()
-        .zip(gone)
-        .filter(|(_, g)| **g)
-        .map(|(&s, _)| s)
-        .product()
+    shape.iter().zip(gone).filter(|(_, g)| **g).map(|(&s, _)| s).product()
 }
 
 /// Mean over `dims`. Differentiable.
-pub fn mean(
-    x: &Tensor,
-    dims: Option<&[i64]>,
-    keepdim: bool,
-    dtype: Option<Dtype>,
-) -> Result<Tensor> {
+pub fn mean(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     let d = dtype.unwrap_or(x.dtype());
     if d.is_integral() {
         match dtype {
@@ -225,52 +179,21 @@ pub fn mean(
     let wide = sum_wide(x, &gone, d)?;
     let n = reduced_count(x.shape(), &gone) as f64;
     match wide.dtype() {
-        Dtype::F32 => wide
-            .data_mut::<f32>()
-            .iter_mut()
-            .for_each(|v| *v /= n as f32),
+        Dtype::F32 => wide.data_mut::<f32>().iter_mut().for_each(|v| *v /= n as f32),
         Dtype::F64 => wide.data_mut::<f64>().iter_mut().for_each(|v| *v /= n),
-        Dtype::C64 => wide
-            .data_mut::<Pair<f32>>()
-            .iter_mut()
-            .for_each(|v| *v = Pair(v.0 / n as f32, v.1 / n as f32)),
-        _ => wide
-            .data_mut::<Pair<f64>>()
-            .iter_mut()
-            .for_each(|v| *v = Pair(v.0 / n, v.1 / n)),
+        Dtype::C64 => wide.data_mut::<Pair<f32>>().iter_mut().for_each(|v| *v = Pair(v.0 / n as f32, v.1 / n as f32)),
+        _ => wide.data_mut::<Pair<f64>>().iter_mut().for_each(|v| *v = Pair(v.0 / n, v.1 / n)),
     }
-    let out = reshaped(
-        &copy::to_dtype(&wide, d)?,
-        &reduced_shape(x.shape(), &gone, keepdim),
-    )?;
+    let out = reshaped(&copy::to_dtype(&wide, d)?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (full, back) = (x.dims(), x.dtype());
     let with_ones = reduced_shape(x.shape(), &gone, true);
-    let name = if dims.is_none() {
-        "MeanBackward0"
-    } else {
-        "MeanBackward1"
-    };
-    Ok(record(name, &[x], out, move |_, g| {
-        Ok(smallvec![Some(call2s(
-            &ew::DIV,
-            &spread(g, &with_ones, &full, back)?,
-            n
-        )?)])
-    }))
+    let name = if dims.is_none() { "MeanBackward0" } else { "MeanBackward1" };
+    Ok(record(name, &[x], out, move |_, g| Ok(smallvec![Some(call2s(&ew::DIV, &spread(g, &with_ones, &full, back)?, n)?)])))
 }
 
 /// The sum of what is not NaN. Differentiable.
-pub fn nansum(
-    x: &Tensor,
-    dims: Option<&[i64]>,
-    keepdim: bool,
-    dtype: Option<Dtype>,
-) -> Result<Tensor> {
-    ensure!(
-        !x.dtype().is_complex(),
-        Runtime,
-        "nansum on CPU does not support complex inputs"
-    );
+pub fn nansum(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
+    ensure!(!x.dtype().is_complex(), Runtime, "nansum on CPU does not support complex inputs");
     if !x.dtype().is_float() {
         return sum(x, dims, keepdim, dtype);
     }
@@ -282,20 +205,15 @@ pub fn nansum(
     let kept = copy::to_dtype(&sum_wide(&clean, &gone, out_dtype)?, out_dtype)?;
     let out = reshaped(&kept, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (full, back, with_ones) = (x.dims(), x.dtype(), reduced_shape(x.shape(), &gone, true));
-    let nan = save(&nan);
+    let numbers = save(&call1(&ew::LOGICAL_NOT, &nan)?);
     Ok(record("NansumBackward0", &[x], out, move |ctx, g| {
         let g = spread(g, &with_ones, &full, back)?;
-        Ok(smallvec![Some(choose(&nan.get(ctx)?, 0.0, &g, back)?)])
+        Ok(smallvec![Some(ew::mul(&g, &numbers.get(ctx)?)?)])
     }))
 }
 
 /// The mean of what is not NaN. Differentiable.
-pub fn nanmean(
-    x: &Tensor,
-    dims: Option<&[i64]>,
-    keepdim: bool,
-    dtype: Option<Dtype>,
-) -> Result<Tensor> {
+pub fn nanmean(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     ensure!(
         !x.dtype().is_integral(),
         Runtime,
@@ -304,10 +222,7 @@ pub fn nanmean(
     );
     let numbers = call1(&ew::LOGICAL_NOT, &call1(&ew::ISNAN, &x.detach())?)?;
     let count = sum(&numbers, Some(dims.unwrap_or(&[])), keepdim, None)?;
-    ew::div(
-        &nansum(x, Some(dims.unwrap_or(&[])), keepdim, dtype)?,
-        &count,
-    )
+    ew::div(&nansum(x, Some(dims.unwrap_or(&[])), keepdim, dtype)?, &count)
 }
 
 /// The product over a dimension, or over everything. Differentiable.
@@ -322,14 +237,7 @@ pub fn prod(x: &Tensor, dim: Option<i64>, keepdim: bool, dtype: Option<Dtype>) -
     let kept = Tensor::empty(&with_ones, wide.dtype(), x.device())?;
     macro_rules! go {
         ($t:ty, $one:expr) => {
-            fold_block(
-                b.data.data::<$t>(),
-                &b,
-                kept.data_mut::<$t>(),
-                $one,
-                |a, v: $t| a * v,
-                |a, b| a * b,
-            )
+            fold_block(b.data.data::<$t>(), &b, kept.data_mut::<$t>(), $one, |a, v: $t| a * v, |a, b| a * b)
         };
     }
     match wide.dtype() {
@@ -343,11 +251,7 @@ pub fn prod(x: &Tensor, dim: Option<i64>, keepdim: bool, dtype: Option<Dtype>) -
     let out = reshaped(&kept, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (full, back) = (x.dims(), x.dtype());
     let (saved, result) = (save(x), save_output(&out, 0));
-    let name = if dim.is_none() {
-        "ProdBackward0"
-    } else {
-        "ProdBackward1"
-    };
+    let name = if dim.is_none() { "ProdBackward0" } else { "ProdBackward1" };
     Ok(record(name, &[x], out, move |ctx, g| {
         let x = saved.get(ctx)?;
         let g = copy::to_dtype(&view::reshape_to(g, &with_ones)?, back)?;
@@ -371,17 +275,8 @@ pub fn prod(x: &Tensor, dim: Option<i64>, keepdim: bool, dtype: Option<Dtype>) -
 
 /// log(sum(exp(x))) over `dims`. Differentiable.
 pub fn logsumexp(x: &Tensor, dims: &[i64], keepdim: bool) -> Result<Tensor> {
-    let x = &if x.dtype().is_integral() {
-        copy::to_dtype(x, crate::dtype::default_dtype())?
-    } else {
-        x.clone()
-    };
-    ensure!(
-        x.dtype().is_float(),
-        NotImplemented,
-        "\"logsumexp\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    let x = &if x.dtype().is_integral() { copy::to_dtype(x, crate::dtype::default_dtype())? } else { x.clone() };
+    ensure!(x.dtype().is_float(), NotImplemented, "\"logsumexp\" not implemented for '{}'", x.dtype().scalar_name());
     let gone = reduced_dims(x.ndim(), Some(dims))?;
     x.check_data("logsumexp")?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
@@ -398,49 +293,29 @@ pub fn logsumexp(x: &Tensor, dims: &[i64], keepdim: bool) -> Result<Tensor> {
         let s = sum_wide(&e, &gone, e.dtype())?;
         ew::add(&call1(&ew::LOG, &s)?, &shift)
     })?;
-    let out = reshaped(
-        &copy::to_dtype(&kept, x.dtype())?,
-        &reduced_shape(x.shape(), &gone, keepdim),
-    )?;
+    let out = reshaped(&copy::to_dtype(&kept, x.dtype())?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("LogsumexpBackward0", &[x], out, move |ctx, g| {
-        let f = formula!(3, "LogsumexpBackward0", |x| {
-            use crate::expr::builder::{c, wh};
-            wh(
-                x[1].eq(f64::NEG_INFINITY),
-                c(0.0),
-                x[2] * (x[0] - x[1]).exp(),
-            )
-        });
+        let f = formula!(3, "LogsumexpBackward0", |x| x[2] * (x[0] - x[1]).exp());
         let out = view::reshape_to(&result.get(ctx)?, &with_ones)?;
         let g = view::reshape_to(g, &with_ones)?;
-        Ok(smallvec![Some(eval_formula(
-            f,
-            &[&saved.get(ctx)?, &out, &g],
-            &[]
-        )?)])
+        Ok(smallvec![Some(eval_formula(f, &[&saved.get(ctx)?, &out, &g], &[])?)])
     }))
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op(
-        "fm",
-        "sum(Tensor self, *, ScalarType? dtype=None) -> Tensor",
-        "Sum of all elements.",
-        |a| sum(a.t(0), None, false, a.dtype(1)).map(Ret::from),
-    );
+    r.op("fm", "sum(Tensor self, *, ScalarType? dtype=None) -> Tensor", "Sum of all elements.", |a| {
+        sum(a.t(0), None, false, a.dtype(1)).map(Ret::from)
+    });
     r.op(
         "fm",
         "sum(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         "Sum over dimensions.",
         |a| sum(a.t(0), Some(a.ints(1)), a.b(2), a.dtype(3)).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "mean(Tensor self, *, ScalarType? dtype=None) -> Tensor",
-        "Mean of all elements.",
-        |a| mean(a.t(0), None, false, a.dtype(1)).map(Ret::from),
-    );
+    r.op("fm", "mean(Tensor self, *, ScalarType? dtype=None) -> Tensor", "Mean of all elements.", |a| {
+        mean(a.t(0), None, false, a.dtype(1)).map(Ret::from)
+    });
     r.op(
         "fm",
         "mean(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
@@ -459,24 +334,18 @@ pub(super) fn register(r: &mut Registry) {
         "Mean over dimensions of what is not NaN.",
         |a| nanmean(a.t(0), a.oints(1), a.b(2), a.dtype(3)).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "prod(Tensor self, *, ScalarType? dtype=None) -> Tensor",
-        "Product of all elements.",
-        |a| prod(a.t(0), None, false, a.dtype(1)).map(Ret::from),
-    );
+    r.op("fm", "prod(Tensor self, *, ScalarType? dtype=None) -> Tensor", "Product of all elements.", |a| {
+        prod(a.t(0), None, false, a.dtype(1)).map(Ret::from)
+    });
     r.op(
         "fm",
         "prod(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
         "Product over a dimension.",
         |a| prod(a.t(0), Some(a.int(1)), a.b(2), a.dtype(3)).map(Ret::from),
     );
-    r.op(
-        "fms",
-        "logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor",
-        "log(sum(exp(x))) over dimensions.",
-        |a| logsumexp(a.t(0), a.ints(1), a.b(2)).map(Ret::from),
-    );
+    r.op("fms", "logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor", "log(sum(exp(x))) over dimensions.", |a| {
+        logsumexp(a.t(0), a.ints(1), a.b(2)).map(Ret::from)
+    });
     extreme::register(r);
     logic::register(r);
     moments::register(r);

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::expr::builder::{E, c, par, wh};
 use crate::layout::wrap_dim;
 use crate::ops::elementwise as ew;
-use crate::ops::{Registry, Ret, copy, view};
+use crate::ops::{Registry, Ret, copy, linalg, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};
@@ -40,14 +40,7 @@ fn fold_norm<T: Size>(x: &[T], b: &Block, out: &mut [f64], p: f64) {
     let add = |a: f64, b: f64| a + b;
     let root = |out: &mut [f64], e: f64| out.iter_mut().for_each(|v| *v = v.powf(e));
     if p == 0.0 {
-        fold_block(
-            x,
-            b,
-            out,
-            0.0,
-            |a, v: T| a + f64::from(v.size() != 0.0),
-            add,
-        );
+        fold_block(x, b, out, 0.0, |a, v: T| a + f64::from(v.size() != 0.0), add);
     } else if p == 1.0 {
         fold_block(x, b, out, 0.0, |a, v: T| a + v.size(), add);
     } else if p == 2.0 {
@@ -91,7 +84,7 @@ fn norm_backward(x: &Tensor, norm: &Tensor, g: &Tensor, p: f64, dims: &[i64]) ->
         return Tensor::zeros(x.shape(), x.dtype(), x.device());
     }
     let f = if p == 1.0 {
-        formula!(3, NAME, |x| x[0].sign() * x[2] + x[1] * 0.0)
+        return eval_formula(formula!(2, NAME, |x| x[0].sign() * x[1]), &[x, g], &[]);
     } else if p == 2.0 {
         formula!(3, NAME, |x| wh(x[1].eq(0.0), c(0.0), x[0] * (x[2] / x[1])))
     } else if p.is_infinite() {
@@ -99,14 +92,8 @@ fn norm_backward(x: &Tensor, norm: &Tensor, g: &Tensor, p: f64, dims: &[i64]) ->
             E::or(x[0].abs().eq(x[1]), E::and(x[0].is_nan(), x[1].is_nan()))
         }
         let ones = formula!(2, NAME, |x| wh(hit(x), c(1.0), c(0.0)));
-        let count = crate::autograd::no_grad(|| {
-            sum(
-                &eval_formula(ones, &[&x.detach(), &norm.detach()], &[])?,
-                Some(dims),
-                true,
-                None,
-            )
-        })?;
+        let count =
+            crate::autograd::no_grad(|| sum(&eval_formula(ones, &[&x.detach(), &norm.detach()], &[])?, Some(dims), true, None))?;
         let f = formula!(4, NAME, |x| wh(hit(x), x[0].sign() * (x[2] / x[3]), c(0.0)));
         return eval_formula(f, &[x, norm, g, &count], &[]);
     } else if p < 1.0 {
@@ -142,13 +129,7 @@ fn order(p: f64) -> String {
 }
 
 /// (sum |x|^p)^(1/p) over `dims`, with its limits for p = 0 and infinite p. Differentiable.
-pub fn vector_norm(
-    x: &Tensor,
-    p: f64,
-    dims: Option<&[i64]>,
-    keepdim: bool,
-    dtype: Option<Dtype>,
-) -> Result<Tensor> {
+pub fn vector_norm(x: &Tensor, p: f64, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     let d = x.dtype();
     ensure!(
         !d.is_integral(),
@@ -194,7 +175,7 @@ pub fn vector_norm(
                     ensure!(
                         x.size(w) != 0,
                         Runtime,
-                        "linalg.vector_norm cannot compute the {} norm on the dimension {w}because this dimension is empty and the operation does not have an identity",
+                        "linalg.vector_norm cannot compute the {} norm on the dimension {dim}because this dimension is empty and the operation does not have an identity",
                         order(p)
                     );
                 }
@@ -213,28 +194,14 @@ pub fn vector_norm(
         Dtype::C64 => fold_norm(b.data.data::<Pair<f32>>(), &b, to, p),
         _ => fold_norm(b.data.data::<Pair<f64>>(), &b, to, p),
     }
-    let out = reshaped(
-        &copy::to_dtype(&kept, d.to_real())?,
-        &reduced_shape(x.shape(), &gone, keepdim),
-    )?;
+    let out = reshaped(&copy::to_dtype(&kept, d.to_real())?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     let dims: SmallVec<[i64; 6]> = dims.unwrap_or(&[]).into();
-    Ok(record(
-        "LinalgVectorNormBackward0",
-        &[x],
-        out,
-        move |ctx, g| {
-            let norm = view::reshape_to(&result.get(ctx)?, &with_ones)?;
-            let g = view::reshape_to(g, &with_ones)?;
-            Ok(smallvec![Some(norm_backward(
-                &saved.get(ctx)?,
-                &norm,
-                &g,
-                p,
-                &dims
-            )?)])
-        },
-    ))
+    Ok(record("LinalgVectorNormBackward0", &[x], out, move |ctx, g| {
+        let norm = view::reshape_to(&result.get(ctx)?, &with_ones)?;
+        let g = view::reshape_to(g, &with_ones)?;
+        Ok(smallvec![Some(norm_backward(&saved.get(ctx)?, &norm, &g, p, &dims)?)])
+    }))
 }
 
 /// The p-norm of the difference.
@@ -245,208 +212,20 @@ pub fn dist(x: &Tensor, y: &Tensor, p: f64) -> Result<Tensor> {
 /// Slices along `dim` whose p-norm is above `max` are scaled down to it.
 pub fn renorm(x: &Tensor, p: f64, dim: i64, max: f64) -> Result<Tensor> {
     ensure!(p > 0.0, Runtime, "renorm: non-positive-norm not supported");
-    ensure!(
-        max >= 0.0,
-        Runtime,
-        "renorm: expected maxnorm to be >= 0 but got {max}"
-    );
-    ensure!(
-        x.ndim() > 1,
-        Runtime,
-        "renorm: input needs at least 2 dimensions, got {} dimensions",
-        x.ndim()
-    );
+    ensure!(max >= 0.0, Runtime, "renorm: expected maxnorm to be >= 0 but got {max}");
+    ensure!(x.ndim() > 1, Runtime, "renorm: input needs at least 2 dimensions, got {} dimensions", x.ndim());
     let d = wrap_dim(dim, x.ndim())?;
-    let others: Vec<i64> = (0..x.ndim())
-        .filter(|&k| k != d)
-        .map(|k| k as i64)
-        .collect();
+    let others: Vec<i64> = (0..x.ndim()).filter(|&k| k != d).map(|k| k as i64).collect();
     let norm = vector_norm(x, p, Some(&others), true, None)?;
-    let f = formula!(1, "RenormBackward0", |x| wh(
-        x[0].gt(par(0)),
-        par(0) / (x[0] + 1e-7),
-        c(1.0)
-    ));
+    let f = formula!(1, "RenormBackward0", |x| wh(x[0].gt(par(0)), par(0) / (x[0] + 1e-7), c(1.0)));
     ew::mul(x, &eval_formula(f, &[&norm], &[max])?)
 }
 
-/// Singular value decomposition of a small matrix by one-sided rotations: the sum of the singular values
-/// and U V^T, which is its gradient. `a` has `n` columns of `m >= n` elements each.
-fn jacobi(a: &mut [f64], m: usize, n: usize) -> (f64, Vec<f64>) {
-    let mut v = vec![0.0; n * n];
-    (0..n).for_each(|i| v[i * n + i] = 1.0);
-    let rotate = |x: &mut [f64], len: usize, p: usize, q: usize, c: f64, s: f64| {
-        for i in 0..len {
-            let (xp, xq) = (x[p * len + i], x[q * len + i]);
-            x[p * len + i] = c * xp - s * xq;
-            x[q * len + i] = s * xp + c * xq;
-        }
-    };
-    for _ in 0..60 {
-        let mut worst = 0.0f64;
-        for p in 0..n {
-            for q in p + 1..n {
-                let dot = |i: usize, j: usize| -> f64 {
-                    (0..m).map(|k| a[i * m + k] * a[j * m + k]).sum()
-                };
-                let (alpha, beta, gamma) = (dot(p, p), dot(q, q), dot(p, q));
-                if gamma == 0.0 || !gamma.is_finite() {
-                    continue;
-                }
-                worst = worst.max(gamma.abs() / (alpha * beta).sqrt());
-                let zeta = (beta - alpha) / (2.0 * gamma);
-                let t = if zeta == 0.0 {
-                    1.0
-                } else {
-                    zeta.signum() / (zeta.abs() + zeta.hypot(1.0))
-                };
-                let c = 1.0 / t.hypot(1.0);
-                rotate(a, m, p, q, c, c * t);
-                rotate(&mut v, n, p, q, c, c * t);
-            }
-        }
-        if worst < 1e-15 {
-            break;
-        }
-    }
-    let mut polar = vec![0.0; m * n];
-    let mut total = 0.0;
-    let sizes: Vec<f64> = (0..n)
-        .map(|j| {
-            a[j * m..(j + 1) * m]
-                .iter()
-                .map(|x| x * x)
-                .sum::<f64>()
-                .sqrt()
-        })
-        .collect();
-    let top = sizes.iter().copied().fold(0.0, f64::max);
-    for (j, &size) in sizes.iter().enumerate() {
-        total += size;
-        // No direction belongs to a singular value of zero.
-        if size <= top * 1e-15 {
-            continue;
-        }
-        for k in 0..n {
-            for i in 0..m {
-                polar[k * m + i] += a[j * m + i] / size * v[j * n + k];
-            }
-        }
-    }
-    (total, polar)
-}
-
-/// The sum of the singular values of matrices. Differentiable once.
-fn nuclear(x: &Tensor, dims: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
-    ensure!(
-        x.dtype().is_float(),
-        Runtime,
-        "linalg.matrix_norm: Expected a floating point tensor as input. Got {}",
-        x.dtype().scalar_name()
-    );
-    let dims = match dims {
-        None if x.ndim() == 2 => [0, 1],
-        Some(d) if d.len() == 2 => [wrap_dim(d[0], x.ndim())?, wrap_dim(d[1], x.ndim())?],
-        None => bail!(
-            Runtime,
-            "linalg.matrix_norm: The input tensor A must have at least 2 dimensions."
-        ),
-        Some(d) => bail!(
-            Runtime,
-            "linalg.matrix_norm: dim must be a 2-tuple. Got {}",
-            crate::layout::show(d)
-        ),
-    };
-    ensure!(
-        dims[0] != dims[1],
-        Runtime,
-        "linalg.matrix_norm: dims must be different. Got ({}, {})",
-        dims[0],
-        dims[1]
-    );
-    x.check_data("linalg.matrix_norm")?;
-    let others: Vec<usize> = (0..x.ndim()).filter(|d| !dims.contains(d)).collect();
-    let tall = x.shape()[dims[0]] >= x.shape()[dims[1]];
-    let (rows, cols) = if tall {
-        (dims[0], dims[1])
-    } else {
-        (dims[1], dims[0])
-    };
-    let (m, n) = (x.shape()[rows], x.shape()[cols]);
-    // Columns after one another.
-    let order: Vec<i64> = others
-        .iter()
-        .chain([&cols, &rows])
-        .map(|&d| d as i64)
-        .collect();
-    let data = copy::contiguous(&view::permute(
-        &copy::to_dtype(&x.detach(), Dtype::F64)?,
-        &order,
-    )?)?;
-    let work = copy::clone(&data, None)?;
-    let shape = reduced_shape(
-        x.shape(),
-        &(0..x.ndim()).map(|d| dims.contains(&d)).collect::<Vec<_>>(),
-        false,
-    );
-    let (sums, polar) = (
-        Tensor::zeros(&shape, Dtype::F64, x.device())?,
-        Tensor::zeros(data.shape(), Dtype::F64, x.device())?,
-    );
-    if m * n > 0 {
-        let work = work.data_mut::<f64>();
-        for (b, s) in sums.data_mut::<f64>().iter_mut().enumerate() {
-            let (total, p) = jacobi(&mut work[b * m * n..(b + 1) * m * n], m, n);
-            *s = total;
-            polar.data_mut::<f64>()[b * m * n..(b + 1) * m * n].copy_from_slice(&p);
-        }
-    }
-    let mut inverse = vec![0i64; x.ndim()];
-    order
-        .iter()
-        .enumerate()
-        .for_each(|(i, &d)| inverse[d as usize] = i as i64);
-    let polar = copy::to_dtype(&view::permute(&polar, &inverse)?, x.dtype())?;
-    let with_ones = reduced_shape(
-        x.shape(),
-        &(0..x.ndim()).map(|d| dims.contains(&d)).collect::<Vec<_>>(),
-        true,
-    );
-    let out = reshaped(
-        &copy::to_dtype(&sums, x.dtype())?,
-        if keepdim { &with_ones } else { &shape },
-    )?;
-    let saved = save(&polar);
-    Ok(record(
-        "LinalgMatrixNormBackward0",
-        &[x],
-        out,
-        move |ctx, g| {
-            Ok(smallvec![Some(ew::mul(
-                &view::reshape_to(g, &with_ones)?,
-                &saved.get(ctx)?
-            )?)])
-        },
-    ))
-}
-
 /// `torch.norm`.
-fn norm(
-    x: &Tensor,
-    p: Option<&str>,
-    dims: Option<&[i64]>,
-    keepdim: bool,
-    dtype: Option<Dtype>,
-) -> Result<Tensor> {
+fn norm(x: &Tensor, p: Option<&str>, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     match p {
         None | Some("fro") => vector_norm(x, 2.0, dims, keepdim, dtype),
-        Some("nuc") => {
-            let x = match dtype {
-                Some(d) => copy::to_dtype(x, d)?,
-                None => x.clone(),
-            };
-            nuclear(&x, dims, keepdim)
-        }
+        Some("nuc") => linalg::nuclear_norm(x, dims.unwrap_or(&[-2, -1]), keepdim, dtype),
         Some("inf") => vector_norm(x, f64::INFINITY, dims, keepdim, dtype),
         Some("-inf") => vector_norm(x, f64::NEG_INFINITY, dims, keepdim, dtype),
         Some(p) => bail!(Runtime, "linalg.matrix_norm: Order {p} not supported."),
@@ -472,16 +251,10 @@ pub fn register(r: &mut Registry) {
         "The vector norm over dimensions.",
         |a| vector_norm(a.t(0), a.f(1), a.oints(2), a.b(3), a.dtype(4)).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "dist(Tensor self, Tensor other, Scalar p=2) -> Tensor",
-        "The p-norm of the difference.",
-        |a| dist(a.t(0), a.t(1), a.f(2)).map(Ret::from),
-    );
-    r.op(
-        "fmi",
-        "renorm(Tensor self, Scalar p, int dim, Scalar maxnorm) -> Tensor",
-        "Slices scaled down to a norm.",
-        |a| renorm(a.t(0), a.f(1), a.int(2), a.f(3)).map(Ret::from),
-    );
+    r.op("fm", "dist(Tensor self, Tensor other, Scalar p=2) -> Tensor", "The p-norm of the difference.", |a| {
+        dist(a.t(0), a.t(1), a.f(2)).map(Ret::from)
+    });
+    r.op("fmi", "renorm(Tensor self, Scalar p, int dim, Scalar maxnorm) -> Tensor", "Slices scaled down to a norm.", |a| {
+        renorm(a.t(0), a.f(1), a.int(2), a.f(3)).map(Ret::from)
+    });
 }

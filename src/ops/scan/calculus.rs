@@ -16,18 +16,8 @@ fn part(x: &Tensor, d: usize, from: i64, to: Option<i64>) -> Result<Tensor> {
 }
 
 /// The `n`-th differences of neighbours along `dim`.
-pub fn diff(
-    x: &Tensor,
-    n: i64,
-    dim: i64,
-    prepend: Option<&Tensor>,
-    append: Option<&Tensor>,
-) -> Result<Tensor> {
-    ensure!(
-        x.ndim() > 0,
-        Runtime,
-        "diff expects input to be at least one-dimensional"
-    );
+pub fn diff(x: &Tensor, n: i64, dim: i64, prepend: Option<&Tensor>, append: Option<&Tensor>) -> Result<Tensor> {
+    ensure!(x.ndim() > 0, Runtime, "diff expects input to be at least one-dimensional");
     let d = wrap_dim(dim, x.ndim())?;
     ensure!(n >= 0, Runtime, "order must be non-negative but got {n}");
     if n == 0 {
@@ -36,11 +26,7 @@ pub fn diff(
     let mut parts: Vec<Tensor> = vec![x.clone()];
     for (extra, at_start) in [(prepend, true), (append, false)] {
         let Some(e) = extra else { continue };
-        ensure!(
-            e.ndim() == x.ndim(),
-            Runtime,
-            "diff expects prepend or append to be the same dimension as input"
-        );
+        ensure!(e.ndim() == x.ndim(), Runtime, "diff expects prepend or append to be the same dimension as input");
         for k in (0..x.ndim()).filter(|&k| k != d) {
             ensure!(
                 e.shape()[k] == x.shape()[k],
@@ -54,13 +40,8 @@ pub fn diff(
     }
     let mut out = x.clone();
     if parts.len() > 1 {
-        let common = parts
-            .iter()
-            .fold(parts[0].dtype(), |a, t| a.promote(t.dtype()));
-        let parts: Vec<Tensor> = parts
-            .iter()
-            .map(|t| copy::to_dtype(t, common))
-            .collect::<Result<_>>()?;
+        let common = parts.iter().fold(parts[0].dtype(), |a, t| a.promote(t.dtype()));
+        let parts: Vec<Tensor> = parts.iter().map(|t| copy::to_dtype(t, common)).collect::<Result<_>>()?;
         out = join(&parts.iter().collect::<Vec<_>>(), d)?;
     }
     if n as u64 >= out.size(d) as u64 {
@@ -68,11 +49,7 @@ pub fn diff(
     }
     for _ in 0..n {
         let (high, low) = (part(&out, d, 1, None)?, part(&out, d, 0, Some(-1))?);
-        out = if out.dtype() == Dtype::Bool {
-            call2(&ew::NE, &high, &low)?
-        } else {
-            ew::sub(&high, &low)?
-        };
+        out = if out.dtype() == Dtype::Bool { call2(&ew::NE, &high, &low)? } else { ew::sub(&high, &low)? };
     }
     Ok(out)
 }
@@ -81,7 +58,8 @@ fn no_bool(name: &str, tensors: &[&Tensor]) -> Result<()> {
     ensure!(
         tensors.iter().all(|t| t.dtype() != Dtype::Bool),
         Runtime,
-        "{name}: received a bool input for `x` or `y`, but bool is not supported"
+        "{name}: received a bool input for {}, but bool is not supported",
+        if tensors.len() > 1 { "`x` or `y`" } else { "`y`" }
     );
     Ok(())
 }
@@ -89,10 +67,7 @@ fn no_bool(name: &str, tensors: &[&Tensor]) -> Result<()> {
 /// Sums of neighbours along `dim`.
 fn neighbours(y: &Tensor, d: usize) -> Result<Tensor> {
     if y.ndim() == 0 {
-        bail!(
-            Index,
-            "Dimension specified as 0 but tensor has no dimensions"
-        );
+        bail!(Index, "Dimension specified as 0 but tensor has no dimensions");
     }
     ew::add(&part(y, d, 0, Some(-1))?, &part(y, d, 1, None)?)
 }
@@ -100,11 +75,7 @@ fn neighbours(y: &Tensor, d: usize) -> Result<Tensor> {
 /// The widths of the intervals between sample points, shaped so that they broadcast with y.
 fn widths(name: &str, y: &Tensor, x: &Tensor, d: usize) -> Result<Tensor> {
     let points = if x.ndim() == 1 {
-        ensure!(
-            x.numel() == y.size(d),
-            Runtime,
-            "{name}: There must be one `x` value for each sample point"
-        );
+        ensure!(x.numel() == y.size(d), Runtime, "{name}: There must be one `x` value for each sample point");
         let mut shape: Dims = smallvec::SmallVec::from_elem(1, y.ndim());
         shape[d] = x.numel();
         view::reshape_to(x, &shape)?
@@ -116,50 +87,27 @@ fn widths(name: &str, y: &Tensor, x: &Tensor, d: usize) -> Result<Tensor> {
         x.clone()
     };
     let d = d + points.ndim() - y.ndim();
-    ensure!(
-        points.ndim() > 0,
-        Runtime,
-        "{name}: There must be one `x` value for each sample point"
-    );
+    ensure!(points.ndim() > 0, Runtime, "{name}: There must be one `x` value for each sample point");
     ew::sub(&part(&points, d, 1, None)?, &part(&points, d, 0, Some(-1))?)
 }
 
 fn trapezoid(y: &Tensor, x: Option<&Tensor>, dx: f64, dim: i64) -> Result<Tensor> {
     let d = wrap_dim(dim, y.ndim())?;
-    no_bool("trapezoid", &[y])?;
     if y.size(d) == 0 {
-        let shape = without(y.shape(), d);
-        return Tensor::zeros(
-            &shape,
-            if y.dtype().is_integral() {
-                crate::dtype::default_dtype()
-            } else {
-                y.dtype()
-            },
-            y.device(),
-        );
+        return Tensor::zeros(&without(y.shape(), d), y.dtype(), y.device());
     }
     match x {
         Some(x) => {
-            no_bool("trapezoid", &[x])?;
+            no_bool("trapezoid", &[x, y])?;
             let area = ew::mul(&widths("trapezoid", y, x, d)?, &neighbours(y, d)?)?;
             let d = d + area.ndim() - y.ndim();
             call2s(&ew::DIV, &sum(&area, Some(&[d as i64]), false, None)?, 2.0)
         }
         None => {
-            ensure!(
-                y.ndim() > 0,
-                Index,
-                "Dimension specified as 0 but tensor has no dimensions"
-            );
-            let ends = ew::add(
-                &view::select(y, d as i64, 0)?,
-                &view::select(y, d as i64, -1)?,
-            )?;
-            let total = ew::sub(
-                &sum(y, Some(&[d as i64]), false, None)?,
-                &ew::scale(&ends, 0.5)?,
-            )?;
+            ensure!(y.ndim() > 0, Index, "Dimension specified as {dim} but tensor has no dimensions");
+            no_bool("trapezoid", &[y])?;
+            let ends = ew::add(&view::select(y, d as i64, 0)?, &view::select(y, d as i64, -1)?)?;
+            let total = ew::sub(&sum(y, Some(&[d as i64]), false, None)?, &ew::scale(&ends, 0.5)?)?;
             ew::scale(&total, dx)
         }
     }
@@ -167,22 +115,15 @@ fn trapezoid(y: &Tensor, x: Option<&Tensor>, dx: f64, dim: i64) -> Result<Tensor
 
 fn cumulative_trapezoid(y: &Tensor, x: Option<&Tensor>, dx: f64, dim: i64) -> Result<Tensor> {
     let d = wrap_dim(dim, y.ndim())?;
-    no_bool("cumulative_trapezoid", &[y])?;
     match x {
         Some(x) => {
-            no_bool("cumulative_trapezoid", &[x])?;
-            let area = ew::mul(
-                &widths("cumulative_trapezoid", y, x, d)?,
-                &neighbours(y, d)?,
-            )?;
+            no_bool("cumulative_trapezoid", &[x, y])?;
+            let area = ew::mul(&widths("cumulative_trapezoid", y, x, d)?, &neighbours(y, d)?)?;
             let d = d + area.ndim() - y.ndim();
-            let area = if area.dtype().is_integral() {
-                copy::to_dtype(&area, Dtype::I64)?
-            } else {
-                area
-            };
+            let area = if area.dtype().is_integral() { copy::to_dtype(&area, Dtype::I64)? } else { area };
             call2s(&ew::DIV, &cumsum_along(&area, d, false)?, 2.0)
         }
+        None if y.dtype() == Dtype::Bool => no_bool("cumulative_trapezoid", &[y]).map(|()| y.clone()),
         None => cumsum_along(&ew::scale(&neighbours(y, d)?, dx / 2.0)?, d, false),
     }
 }
@@ -198,31 +139,20 @@ fn gradient_along(x: &Tensor, d: usize, spacing: &Spacing, edge_order: i64) -> R
     let at = |from: i64, len: i64| view::narrow(x, d as i64, from, len);
     // Weighted sum of three slices.
     let combine = |w: [&Tensor; 3], s: [Tensor; 3]| -> Result<Tensor> {
-        ew::add(
-            &ew::add(&ew::mul(w[0], &s[0])?, &ew::mul(w[1], &s[1])?)?,
-            &ew::mul(w[2], &s[2])?,
-        )
+        ew::add(&ew::add(&ew::mul(w[0], &s[0])?, &ew::mul(w[1], &s[1])?)?, &ew::mul(w[2], &s[2])?)
     };
     let (first, middle, last) = match spacing {
         Spacing::Step(h) => {
             let middle = call2s(&ew::DIV, &ew::sub(&at(2, n - 2)?, &at(0, n - 2)?)?, 2.0 * h)?;
             if edge_order == 1 {
                 let first = call2s(&ew::DIV, &ew::sub(&at(1, 1)?, &at(0, 1)?)?, *h)?;
-                (
-                    first,
-                    middle,
-                    call2s(&ew::DIV, &ew::sub(&at(n - 1, 1)?, &at(n - 2, 1)?)?, *h)?,
-                )
+                (first, middle, call2s(&ew::DIV, &ew::sub(&at(n - 1, 1)?, &at(n - 2, 1)?)?, *h)?)
             } else {
                 let edge = |w: [f64; 3], from: i64| -> Result<Tensor> {
                     let s = |k: i64| ew::scale(&at(from + k, 1)?, w[k as usize]);
                     call2s(&ew::DIV, &ew::add(&ew::add(&s(0)?, &s(1)?)?, &s(2)?)?, *h)
                 };
-                (
-                    edge([-1.5, 2.0, -0.5], 0)?,
-                    middle,
-                    edge([0.5, -2.0, 1.5], n - 3)?,
-                )
+                (edge([-1.5, 2.0, -0.5], 0)?, middle, edge([0.5, -2.0, 1.5], n - 3)?)
             }
         }
         Spacing::At(points) => {
@@ -238,34 +168,21 @@ fn gradient_along(x: &Tensor, d: usize, spacing: &Spacing, edge_order: i64) -> R
             let step = |k: i64| view::narrow(&h, d as i64, k, 1);
             if edge_order == 1 {
                 let first = ew::div(&ew::sub(&at(1, 1)?, &at(0, 1)?)?, &step(0)?)?;
-                (
-                    first,
-                    middle,
-                    ew::div(&ew::sub(&at(n - 1, 1)?, &at(n - 2, 1)?)?, &step(n - 2)?)?,
-                )
+                (first, middle, ew::div(&ew::sub(&at(n - 1, 1)?, &at(n - 2, 1)?)?, &step(n - 2)?)?)
             } else {
                 // `near` is the interval at the edge, `far` the next one.
                 let edge = |near: Tensor, far: Tensor| -> Result<[Tensor; 3]> {
                     let both = ew::add(&near, &far)?;
                     Ok([
-                        ew::div(
-                            &ew::add(&ew::scale(&near, 2.0)?, &far)?,
-                            &ew::mul(&near, &both)?,
-                        )?,
+                        ew::div(&ew::add(&ew::scale(&near, 2.0)?, &far)?, &ew::mul(&near, &both)?)?,
                         ew::div(&both, &ew::mul(&near, &far)?)?,
                         ew::div(&near, &ew::mul(&far, &both)?)?,
                     ])
                 };
                 let [a, b, c] = edge(step(0)?, step(1)?)?;
-                let first = combine(
-                    [&call1(&ew::NEG, &a)?, &b, &call1(&ew::NEG, &c)?],
-                    [at(0, 1)?, at(1, 1)?, at(2, 1)?],
-                )?;
+                let first = combine([&call1(&ew::NEG, &a)?, &b, &call1(&ew::NEG, &c)?], [at(0, 1)?, at(1, 1)?, at(2, 1)?])?;
                 let [a, b, c] = edge(step(n - 2)?, step(n - 3)?)?;
-                let last = combine(
-                    [&c, &call1(&ew::NEG, &b)?, &a],
-                    [at(n - 3, 1)?, at(n - 2, 1)?, at(n - 1, 1)?],
-                )?;
+                let last = combine([&c, &call1(&ew::NEG, &b)?, &a], [at(n - 3, 1)?, at(n - 2, 1)?, at(n - 1, 1)?])?;
                 (first, middle, last)
             }
         }
@@ -273,37 +190,22 @@ fn gradient_along(x: &Tensor, d: usize, spacing: &Spacing, edge_order: i64) -> R
     join(&[&first, &middle, &last], d)
 }
 
-fn gradient(
-    x: &Tensor,
-    spacing: Vec<Spacing>,
-    list: bool,
-    dims: Option<&[i64]>,
-    edge_order: i64,
-) -> Result<Vec<Tensor>> {
+fn gradient(x: &Tensor, spacing: Vec<Spacing>, list: bool, dims: Option<&[i64]>, edge_order: i64) -> Result<Vec<Tensor>> {
+    ensure!(edge_order == 1 || edge_order == 2, Runtime, "torch.gradient only supports edge_order=1 and edge_order=2.");
+    ensure!(x.dtype() != Dtype::U8, Runtime, "torch.gradient does not support uint8 input.");
     ensure!(
-        edge_order == 1 || edge_order == 2,
+        x.dtype() != Dtype::Bool,
         Runtime,
-        "torch.gradient only supports edge_order=1 and edge_order=2."
+        "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
     );
     let dims: Vec<usize> = match dims {
         None => (0..x.ndim()).collect(),
-        Some(dims) => dims
-            .iter()
-            .map(|&d| wrap_dim(d, x.ndim()))
-            .collect::<Result<_>>()?,
+        Some(dims) => dims.iter().map(|&d| wrap_dim(d, x.ndim())).collect::<Result<_>>()?,
     };
     for (i, d) in dims.iter().enumerate() {
-        ensure!(
-            !dims[..i].contains(d),
-            Runtime,
-            "dim {d} appears multiple times in the list of dims"
-        );
+        ensure!(!dims[..i].contains(d), Runtime, "dim {d} appears multiple times in the list of dims");
     }
-    ensure!(
-        x.ndim() > 0 || dims.is_empty(),
-        Runtime,
-        "torch.gradient expected input to have at least one dimension"
-    );
+    ensure!(x.ndim() > 0 || dims.is_empty(), Runtime, "torch.gradient expected input to have at least one dimension");
     ensure!(
         !list || spacing.len() == dims.len(),
         Runtime,
@@ -335,15 +237,8 @@ fn gradient(
             );
         }
     }
-    let x = &if x.dtype().is_integral() {
-        copy::to_dtype(x, crate::dtype::default_dtype())?
-    } else {
-        x.clone()
-    };
-    dims.iter()
-        .enumerate()
-        .map(|(k, &d)| gradient_along(x, d, &spacing[k.min(spacing.len() - 1)], edge_order))
-        .collect()
+    let x = &if x.dtype().is_integral() { copy::to_dtype(x, crate::dtype::default_dtype())? } else { x.clone() };
+    dims.iter().enumerate().map(|(k, &d)| gradient_along(x, d, &spacing[k.min(spacing.len() - 1)], edge_order)).collect()
 }
 
 fn by_points(a: &Args, f: fn(&Tensor, Option<&Tensor>, f64, i64) -> Result<Tensor>) -> Result<Ret> {
@@ -360,42 +255,20 @@ pub fn register(r: &mut Registry) {
         "Differences of neighbours.",
         |a| diff(a.t(0), a.int(1), a.int(2), a.ot(3), a.ot(4)).map(Ret::from),
     );
-    r.op(
-        "f",
-        "trapezoid(Tensor y, Tensor x, *, int dim=-1) -> Tensor",
-        "The integral by the trapezoidal rule.",
-        |a| by_points(a, trapezoid),
-    );
-    r.op(
-        "f",
-        "trapezoid(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor",
-        "The integral by the trapezoidal rule.",
-        |a| by_step(a, trapezoid),
-    );
-    r.op(
-        "f",
-        "trapz(Tensor y, Tensor x, *, int dim=-1) -> Tensor",
-        "trapezoid.",
-        |a| by_points(a, trapezoid),
-    );
-    r.op(
-        "f",
-        "trapz(Tensor y, *, float dx=1, int dim=-1) -> Tensor",
-        "trapezoid.",
-        |a| by_step(a, trapezoid),
-    );
-    r.op(
-        "f",
-        "cumulative_trapezoid(Tensor y, Tensor x, *, int dim=-1) -> Tensor",
-        "Running trapezoid.",
-        |a| by_points(a, cumulative_trapezoid),
-    );
-    r.op(
-        "f",
-        "cumulative_trapezoid(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor",
-        "Running trapezoid.",
-        |a| by_step(a, cumulative_trapezoid),
-    );
+    r.op("f", "trapezoid(Tensor y, Tensor x, *, int dim=-1) -> Tensor", "The integral by the trapezoidal rule.", |a| {
+        by_points(a, trapezoid)
+    });
+    r.op("f", "trapezoid(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor", "The integral by the trapezoidal rule.", |a| {
+        by_step(a, trapezoid)
+    });
+    r.op("f", "trapz(Tensor y, Tensor x, *, int dim=-1) -> Tensor", "trapezoid.", |a| by_points(a, trapezoid));
+    r.op("f", "trapz(Tensor y, *, float dx=1, int dim=-1) -> Tensor", "trapezoid.", |a| by_step(a, trapezoid));
+    r.op("f", "cumulative_trapezoid(Tensor y, Tensor x, *, int dim=-1) -> Tensor", "Running trapezoid.", |a| {
+        by_points(a, cumulative_trapezoid)
+    });
+    r.op("f", "cumulative_trapezoid(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor", "Running trapezoid.", |a| {
+        by_step(a, cumulative_trapezoid)
+    });
     let doc = "Central differences along dimensions.";
     r.op("f", "gradient(Tensor self, *, Scalar? spacing=None, int[1]? dim=None, int edge_order=1) -> Tensor[]", doc, |a| {
         gradient(a.t(0), vec![Spacing::Step(a.of(1).unwrap_or(1.0))], false, a.oints(2), a.int(3)).map(Ret::from)
@@ -403,18 +276,8 @@ pub fn register(r: &mut Registry) {
     r.op("f", "gradient(Tensor self, *, Tensor[] spacing, int[1]? dim=None, int edge_order=1) -> Tensor[]", doc, |a| {
         gradient(a.t(0), a.ts(1).into_iter().map(Spacing::At).collect(), true, a.oints(2), a.int(3)).map(Ret::from)
     });
-    r.op(
-        "f",
-        "gradient(Tensor self, *, float[] spacing, int[1]? dim=None, int edge_order=1) -> Tensor[]",
-        doc,
-        |a| {
-            let spacing = a
-                .floats(1)
-                .unwrap_or(&[])
-                .iter()
-                .map(|&h| Spacing::Step(h))
-                .collect();
-            gradient(a.t(0), spacing, true, a.oints(2), a.int(3)).map(Ret::from)
-        },
-    );
+    r.op("f", "gradient(Tensor self, *, float[] spacing, int[1]? dim=None, int edge_order=1) -> Tensor[]", doc, |a| {
+        let spacing = a.floats(1).unwrap_or(&[]).iter().map(|&h| Spacing::Step(h)).collect();
+        gradient(a.t(0), spacing, true, a.oints(2), a.int(3)).map(Ret::from)
+    });
 }

@@ -12,14 +12,14 @@ use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Dtype, Element};
 use crate::ensure;
 use crate::error::Result;
-use crate::expr::builder::{c, wh};
+use crate::expr::builder::{E, c, wh};
 use crate::layout::wrap_dim;
 use crate::tensor::Tensor;
 use smallvec::smallvec;
 use std::num::Wrapping;
 
 /// `out[o, i, j] = show(state)` after `state = f(state, x[o, i, j])`, forwards or backwards along `i`.
-fn scan_block<T: Copy + Sync, A: Copy + Send, O: Copy + Send>(
+fn scan_block<T: Copy + Sync, A: Copy + Send + Sync, O: Copy + Send>(
     x: &[T],
     b: &Block,
     out: &mut [O],
@@ -27,9 +27,7 @@ fn scan_block<T: Copy + Sync, A: Copy + Send, O: Copy + Send>(
     init: A,
     f: impl Fn(A, T) -> A + Sync,
     show: impl Fn(A) -> O + Sync,
-) where
-    A: Sync,
-{
+) {
     const WIDTH: usize = 256;
     let (len, inner) = (b.len, b.inner);
     assert!(x.len() == b.outer * len * inner && out.len() == x.len());
@@ -67,14 +65,9 @@ pub fn shift(x: &Tensor, d: usize, reverse: bool, fill: f64) -> Result<Tensor> {
     if x.ndim() > 0 && n > 1 {
         let (from, to) = if reverse { (1, 0) } else { (0, 1) };
         let x = x.detach();
-        copy::copy_raw(
-            &view::narrow(&out, d as i64, to, n - 1)?,
-            &view::narrow(&x, d as i64, from, n - 1)?,
-        )?;
+        copy::copy_raw(&view::narrow(&out, d as i64, to, n - 1)?, &view::narrow(&x, d as i64, from, n - 1)?)?;
     }
-    Ok(record("RollBackward0", &[x], out.detach(), move |_, g| {
-        Ok(smallvec![Some(shift(g, d, !reverse, 0.0)?)])
-    }))
+    Ok(record("RollBackward0", &[x], out.detach(), move |_, g| Ok(smallvec![Some(shift(g, d, !reverse, 0.0)?)])))
 }
 
 /// `s[i] = b[i] + a[i] * s[i - 1]` along `dim` (with `reverse`, from the end). Differentiable.
@@ -102,42 +95,22 @@ pub fn linear_scan(a: &Tensor, b: &Tensor, d: usize, reverse: bool) -> Result<Te
     });
     let out = copy::to_dtype(&out, a.dtype())?;
     let (saved, result) = (save(a), save_output(&out, 0));
-    Ok(record(
-        "LinearScanBackward0",
-        &[a, b],
-        out,
-        move |ctx, g| {
-            let back = linear_scan(&shift(&saved.get(ctx)?, d, !reverse, 0.0)?, g, d, !reverse)?;
-            let to_a = ctx
-                .needs(0)
-                .then(|| ew::mul(&back, &shift(&result.get(ctx)?, d, reverse, 0.0)?))
-                .transpose()?;
-            Ok(smallvec![to_a, Some(back)])
-        },
-    ))
+    Ok(record("LinearScanBackward0", &[a, b], out, move |ctx, g| {
+        let back = linear_scan(&shift(&saved.get(ctx)?, d, !reverse, 0.0)?, g, d, !reverse)?;
+        let to_a = ctx.needs(0).then(|| ew::mul(&back, &shift(&result.get(ctx)?, d, reverse, 0.0)?)).transpose()?;
+        Ok(smallvec![to_a, Some(back)])
+    }))
 }
 
 /// Running sums along dimension `d`; with `reverse`, from the end. Differentiable.
 pub fn cumsum_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
     x.check_data("cumsum")?;
-    let x0 = if x.dtype().is_complex() {
-        x.detach()
-    } else {
-        wide(x)?
-    };
+    let x0 = if x.dtype().is_complex() { x.detach() } else { wide(x)? };
     let b = along(&x0, d)?;
     let out = Tensor::empty(x.shape(), x0.dtype(), x.device())?;
     macro_rules! go {
         ($t:ty) => {
-            scan_block(
-                b.data.data::<$t>(),
-                &b,
-                out.data_mut::<$t>(),
-                reverse,
-                <$t>::default(),
-                |a, v: $t| a + v,
-                |a| a,
-            )
+            scan_block(b.data.data::<$t>(), &b, out.data_mut::<$t>(), reverse, <$t>::default(), |a, v: $t| a + v, |a| a)
         };
     }
     match x0.dtype() {
@@ -156,32 +129,18 @@ pub fn cumsum_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
         _ => go!(Wrapping<i64>),
     }
     let out = copy::to_dtype(&out, x.dtype())?;
-    Ok(record("CumsumBackward0", &[x], out, move |_, g| {
-        Ok(smallvec![Some(cumsum_along(g, d, !reverse)?)])
-    }))
+    Ok(record("CumsumBackward0", &[x], out, move |_, g| Ok(smallvec![Some(cumsum_along(g, d, !reverse)?)])))
 }
 
 /// Running products along dimension `d`. Differentiable, also where elements are zero.
 pub fn cumprod_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
     x.check_data("cumprod")?;
-    let x0 = if x.dtype().is_complex() {
-        x.detach()
-    } else {
-        wide(x)?
-    };
+    let x0 = if x.dtype().is_complex() { x.detach() } else { wide(x)? };
     let b = along(&x0, d)?;
     let out = Tensor::empty(x.shape(), x0.dtype(), x.device())?;
     macro_rules! go {
         ($t:ty, $one:expr) => {
-            scan_block(
-                b.data.data::<$t>(),
-                &b,
-                out.data_mut::<$t>(),
-                reverse,
-                $one,
-                |a, v: $t| a * v,
-                |a| a,
-            )
+            scan_block(b.data.data::<$t>(), &b, out.data_mut::<$t>(), reverse, $one, |a, v: $t| a * v, |a| a)
         };
     }
     match x0.dtype() {
@@ -205,22 +164,14 @@ pub fn cumprod_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
         // dx[k] = (product before k) * s[k], where s[k] = g[k] + x[k + 1] s[k + 1].
         let next = shift(&saved.get(ctx)?, d, !reverse, 0.0)?;
         let s = linear_scan(&next, g, d, !reverse)?;
-        Ok(smallvec![Some(ew::mul(
-            &shift(&result.get(ctx)?, d, reverse, 1.0)?,
-            &s
-        )?)])
+        Ok(smallvec![Some(ew::mul(&shift(&result.get(ctx)?, d, reverse, 1.0)?, &s)?)])
     }))
 }
 
 /// Running logarithms of sums of exponentials. Differentiable.
 pub fn logcumsumexp(x: &Tensor, dim: i64) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
-    ensure!(
-        x.dtype().is_float(),
-        NotImplemented,
-        "\"logcumsumexp_out_cpu\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(x.dtype().is_float(), NotImplemented, "\"logcumsumexp_out_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     x.check_data("logcumsumexp")?;
     let b = along(&wide(x)?, d)?;
     let out = Tensor::empty(x.shape(), b.data.dtype(), x.device())?;
@@ -240,18 +191,22 @@ pub fn logcumsumexp(x: &Tensor, dim: i64) -> Result<Tensor> {
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("LogcumsumexpBackward0", &[x], out, move |ctx, g| {
         // dx[k] = exp(x[k] - out[k]) r[k], where r[k] = g[k] + exp(out[k] - out[k + 1]) r[k + 1].
-        let f = formula!(2, "LogcumsumexpBackward0", |x| wh(
-            x[0].eq(f64::NEG_INFINITY),
-            c(0.0),
-            (x[0] - x[1]).exp()
-        ));
+        // Minus infinity stays what it is, also where it is taken from minus infinity.
+        let f = formula!(2, "LogcumsumexpBackward0", |x| {
+            let none = x[0].eq(f64::NEG_INFINITY);
+            (wh(none, c(f64::NEG_INFINITY), x[0]) - wh(none, c(0.0), x[1])).exp()
+        });
+        // Equal infinities decay by nothing.
+        let step = formula!(2, "LogcumsumexpBackward0", |x| {
+            let same = E::and(x[0].eq(x[1]), x[0].eq(f64::INFINITY));
+            let none = x[0].eq(f64::NEG_INFINITY);
+            let from = wh(none, c(f64::NEG_INFINITY), wh(same, c(0.0), x[0]));
+            (from - wh(E::or(none, same), c(0.0), x[1])).exp()
+        });
         let out = result.get(ctx)?;
-        let decay = eval_formula(f, &[&out, &shift(&out, d, true, 0.0)?], &[])?;
+        let decay = eval_formula(step, &[&out, &shift(&out, d, true, f64::INFINITY)?], &[])?;
         let r = linear_scan(&decay, g, d, true)?;
-        Ok(smallvec![Some(ew::mul(
-            &r,
-            &eval_formula(f, &[&saved.get(ctx)?, &out], &[])?
-        )?)])
+        Ok(smallvec![Some(ew::mul(&r, &eval_formula(f, &[&saved.get(ctx)?, &out], &[])?)?)])
     }))
 }
 
@@ -259,12 +214,7 @@ pub fn logcumsumexp(x: &Tensor, dim: i64) -> Result<Tensor> {
 pub fn cumextreme(x: &Tensor, dim: i64, max: bool) -> Result<(Tensor, Tensor)> {
     let d = wrap_dim(dim, x.ndim())?;
     let name = if max { "cummax" } else { "cummin" };
-    ensure!(
-        !x.dtype().is_complex(),
-        NotImplemented,
-        "\"{name}_helper_cpu\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(!x.dtype().is_complex(), NotImplemented, "\"{name}_helper_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     x.check_data(name)?;
     let b = along(&wide(x)?, d)?;
     let index = Tensor::empty(x.shape(), Dtype::I64, x.device())?;
@@ -277,58 +227,29 @@ pub fn cumextreme(x: &Tensor, dim: i64, max: bool) -> Result<(Tensor, Tensor)> {
         let start = (<T as Default>::default(), 0, 0);
         scan_block(b.data.data::<T>(), &b, index.data_mut::<i64>(), false, start, step, |s| s.1);
     });
-    pick_many(
-        if max {
-            "CummaxBackward0"
-        } else {
-            "CumminBackward0"
-        },
-        x,
-        index,
-        d,
-    )
+    pick_many(if max { "CummaxBackward0" } else { "CumminBackward0" }, x, index, d)
 }
 
-fn running(
-    x: &Tensor,
-    dim: i64,
-    dtype: Option<Dtype>,
-    f: fn(&Tensor, usize, bool) -> Result<Tensor>,
-) -> Result<Tensor> {
+fn running(x: &Tensor, dim: i64, dtype: Option<Dtype>, f: fn(&Tensor, usize, bool) -> Result<Tensor>) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
     f(&copy::to_dtype(x, sum_dtype(x.dtype(), dtype))?, d, false)
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op(
-        "fmi",
-        "cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
-        "Running sums.",
-        |a| running(a.t(0), a.int(1), a.dtype(2), cumsum_along).map(Ret::from),
-    );
-    r.op(
-        "fmi",
-        "cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
-        "Running products.",
-        |a| running(a.t(0), a.int(1), a.dtype(2), cumprod_along).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "logcumsumexp(Tensor self, int dim) -> Tensor",
-        "Running log(sum(exp(x))).",
-        |a| logcumsumexp(a.t(0), a.int(1)).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)",
-        "Running maxima.",
-        |a| cumextreme(a.t(0), a.int(1), true).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)",
-        "Running minima.",
-        |a| cumextreme(a.t(0), a.int(1), false).map(Ret::from),
-    );
+    r.op("fmi", "cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor", "Running sums.", |a| {
+        running(a.t(0), a.int(1), a.dtype(2), cumsum_along).map(Ret::from)
+    });
+    r.op("fmi", "cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor", "Running products.", |a| {
+        running(a.t(0), a.int(1), a.dtype(2), cumprod_along).map(Ret::from)
+    });
+    r.op("fm", "logcumsumexp(Tensor self, int dim) -> Tensor", "Running log(sum(exp(x))).", |a| {
+        logcumsumexp(a.t(0), a.int(1)).map(Ret::from)
+    });
+    r.op("fm", "cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)", "Running maxima.", |a| {
+        cumextreme(a.t(0), a.int(1), true).map(Ret::from)
+    });
+    r.op("fm", "cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)", "Running minima.", |a| {
+        cumextreme(a.t(0), a.int(1), false).map(Ret::from)
+    });
     calculus::register(r);
 }

@@ -45,19 +45,10 @@ fn linspace(start: f64, end: f64, steps: usize, like: &Tensor) -> Result<Tensor>
 }
 
 /// Counts the rows of `x` (points, contiguous) in the bins that the edges of each dimension bound.
-fn count_points(
-    x: &Tensor,
-    edges: &[Tensor],
-    weight: Option<&Tensor>,
-    find: Find,
-) -> Result<Tensor> {
+fn count_points(x: &Tensor, edges: &[Tensor], weight: Option<&Tensor>, find: Find) -> Result<Tensor> {
     let bins: Vec<usize> = edges.iter().map(|e| e.numel().saturating_sub(1)).collect();
     for (d, &b) in bins.iter().enumerate() {
-        ensure!(
-            b > 0,
-            Runtime,
-            "torch.histogram(): bins must be > 0, but got {b} for dimension {d}"
-        );
+        ensure!(b > 0, Runtime, "torch.histogram(): bins must be > 0, but got {b} for dimension {d}");
     }
     let hist = Tensor::zeros(&bins, x.dtype(), x.device())?;
     let dims = edges.len();
@@ -95,43 +86,31 @@ fn count_points(
 fn data_range(x: &Tensor, dims: usize, d: usize) -> Result<(f64, f64)> {
     Ok(dispatch!(float "histogramdd", x.dtype(), T => {
         x.data::<T>().iter().skip(d).step_by(dims).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &v| {
-            let v = v as f64;
+            let v = v.to_f64();
             if v.is_nan() || lo.is_nan() { (f64::NAN, f64::NAN) } else { (lo.min(v), hi.max(v)) }
         })
     }))
 }
 
 fn c_float(v: f64) -> String {
-    if v.is_nan() {
-        "nan".into()
-    } else {
-        format!("{v}")
-    }
+    if v.is_nan() { "nan".into() } else { format!("{v}") }
 }
 
 fn check_bins(n: i64, d: usize) -> Result<usize> {
-    ensure!(
-        n > 0,
-        Runtime,
-        "torch.histogram(): bins must be > 0, but got {n} for dimension {d}"
-    );
-    ensure!(
-        n < i64::from(u32::MAX),
-        Runtime,
-        "torch.histogram(): {n} bins are too many"
-    );
+    ensure!(n > 0, Runtime, "torch.histogram(): bins must be > 0, but got {n} for dimension {d}");
+    ensure!(n < i64::from(u32::MAX), Runtime, "torch.histogram(): {n} bins are too many");
     Ok(n as usize + 1)
 }
 
 fn histc(x: &Tensor, bins: i64, min: f64, max: f64) -> Result<Tensor> {
+    if matches!(x.dtype(), Dtype::F16 | Dtype::BF16) {
+        let wide = copy::to_dtype(&x.detach(), Dtype::F32)?;
+        return copy::to_dtype(&histc(&wide, bins, min, max)?, x.dtype());
+    }
     check_float(x, "histogram_cpu")?;
     let steps = check_bins(bins, 0)?;
     let flat = reshaped(x, &[x.numel()])?;
-    ensure!(
-        min <= max,
-        Runtime,
-        "torch.histc: max must be larger than min"
-    );
+    ensure!(min <= max, Runtime, "torch.histc: max must be larger than min");
     let (mut lo, mut hi) = (min, max);
     if lo == hi && flat.numel() > 0 {
         (lo, hi) = data_range(&flat, 1, 0)?;
@@ -139,13 +118,7 @@ fn histc(x: &Tensor, bins: i64, min: f64, max: f64) -> Result<Tensor> {
     if lo == hi {
         (lo, hi) = (lo - 1.0, hi + 1.0);
     }
-    ensure!(
-        lo.is_finite() && hi.is_finite(),
-        Runtime,
-        "torch.histc: range of [{}, {}] is not finite",
-        c_float(lo),
-        c_float(hi)
-    );
+    ensure!(lo.is_finite() && hi.is_finite(), Runtime, "torch.histc: range of [{}, {}] is not finite", c_float(lo), c_float(hi));
     ensure!(lo < hi, Runtime, "torch.histc: max must be larger than min");
     count_points(&flat, &[linspace(lo, hi, steps, x)?], None, Find::Linear)
 }
@@ -176,7 +149,11 @@ fn even_edges(x: &Tensor, counts: &[i64], range: Option<&[f64]>) -> Result<Vec<T
                 c_float(lo),
                 c_float(hi)
             );
-            ensure!(lo <= hi, Runtime, "torch.histogramdd: min should not exceed max, but got min {lo} max {hi} for dimension {d}");
+            ensure!(
+                lo <= hi,
+                Runtime,
+                "torch.histogramdd: min should not exceed max, but got min {lo} max {hi} for dimension {d}"
+            );
             if lo == hi {
                 (lo, hi) = (lo - 0.5, hi + 0.5);
             }
@@ -212,10 +189,7 @@ fn finish(
         for (d, e) in edges.iter().enumerate() {
             let mut shape: crate::layout::Dims = smallvec::SmallVec::from_elem(1, edges.len());
             shape[d] = e.numel() - 1;
-            hist = ew::div(
-                &hist,
-                &view::reshape_to(&diff(e, 1, 0, None, None)?, &shape)?,
-            )?;
+            hist = ew::div(&hist, &view::reshape_to(&diff(e, 1, 0, None, None)?, &shape)?)?;
         }
     }
     Ok((hist, edges))
@@ -230,11 +204,7 @@ fn weights(x: &Tensor, w: Option<&Tensor>, count: usize, dims: usize) -> Result<
         x.dtype().scalar_name(),
         w.dtype().scalar_name()
     );
-    let expect = if dims == 0 {
-        x.shape()
-    } else {
-        &x.shape()[..x.ndim() - 1]
-    };
+    let expect = if dims == 0 { x.shape() } else { &x.shape()[..x.ndim() - 1] };
     ensure!(
         w.shape() == expect && w.numel() == count,
         Runtime,
@@ -246,13 +216,7 @@ fn weights(x: &Tensor, w: Option<&Tensor>, count: usize, dims: usize) -> Result<
     Ok(Some(copy::contiguous(&w.detach())?))
 }
 
-fn histogram(
-    x: &Tensor,
-    edges: Result<&Tensor, i64>,
-    range: Option<&[f64]>,
-    w: Option<&Tensor>,
-    density: bool,
-) -> Result<Ret> {
+fn histogram(x: &Tensor, edges: Result<&Tensor, i64>, range: Option<&[f64]>, w: Option<&Tensor>, density: bool) -> Result<Ret> {
     check_float(x, "histogramdd")?;
     let points = reshaped(x, &[x.numel()])?;
     let w = weights(x, w, x.numel(), 0)?;
@@ -269,34 +233,16 @@ enum Bins<'a> {
     Counts(&'a [i64]),
 }
 
-fn histogramdd(
-    x: &Tensor,
-    bins: Bins,
-    range: Option<&[f64]>,
-    w: Option<&Tensor>,
-    density: bool,
-) -> Result<Ret> {
-    ensure!(
-        x.ndim() >= 2,
-        Runtime,
-        "torch.histogramdd: input tensor should have at least 2 dimensions"
-    );
+fn histogramdd(x: &Tensor, bins: Bins, range: Option<&[f64]>, w: Option<&Tensor>, density: bool) -> Result<Ret> {
+    ensure!(x.ndim() >= 2, Runtime, "torch.histogramdd: input tensor should have at least 2 dimensions");
     check_float(x, "histogramdd")?;
     let dims = x.shape()[x.ndim() - 1];
     let n = match &bins {
         Bins::Edges(e) => e.len(),
         Bins::Counts(c) => c.len(),
     };
-    ensure!(
-        n == dims,
-        Runtime,
-        "histogramdd: The size of bins must be equal to the innermost dimension of the input."
-    );
-    ensure!(
-        dims > 0,
-        Runtime,
-        "torch.histogramdd: input tensor should have a non-empty innermost dimension"
-    );
+    ensure!(n == dims, Runtime, "histogramdd: The size of bins must be equal to the innermost dimension of the input.");
+    ensure!(dims > 0, Runtime, "torch.histogramdd: input tensor should have a non-empty innermost dimension");
     let points = copy::contiguous(&x.detach())?;
     let w = weights(x, w, x.numel() / dims, dims)?;
     let (edges, find) = match bins {
@@ -310,11 +256,7 @@ fn histogramdd(
 fn bincount(x: &Tensor, w: Option<&Tensor>, minlength: i64) -> Result<Tensor> {
     ensure!(minlength >= 0, Runtime, "minlength should be >= 0");
     if !x.dtype().is_integral() || x.dtype() == Dtype::Bool {
-        bail!(
-            NotImplemented,
-            "\"bincount_cpu\" not implemented for '{}'",
-            x.dtype().scalar_name()
-        );
+        bail!(NotImplemented, "\"bincount_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     }
     x.check_data("bincount")?;
     let idx = copy::contiguous(&wide(x)?)?;
@@ -322,17 +264,9 @@ fn bincount(x: &Tensor, w: Option<&Tensor>, minlength: i64) -> Result<Tensor> {
     if x.ndim() == 1 && at.is_empty() {
         return Tensor::zeros(&[minlength as usize], Dtype::I64, x.device());
     }
-    ensure!(
-        x.ndim() == 1 && at.iter().all(|&i| i >= 0),
-        Runtime,
-        "bincount only supports 1-d non-negative integral inputs."
-    );
+    ensure!(x.ndim() == 1 && at.iter().all(|&i| i >= 0), Runtime, "bincount only supports 1-d non-negative integral inputs.");
     if let Some(w) = w {
-        ensure!(
-            w.ndim() == 1 && w.numel() == at.len(),
-            Runtime,
-            "weights should be 1-d and have the same length as input"
-        );
+        ensure!(w.ndim() == 1 && w.numel() == at.len(), Runtime, "weights should be 1-d and have the same length as input");
         w.check_data("bincount")?;
     }
     let top = at.iter().max().map_or(0, |&m| m as u64 + 1);
@@ -344,9 +278,7 @@ fn bincount(x: &Tensor, w: Option<&Tensor>, minlength: i64) -> Result<Tensor> {
     };
     let out = Tensor::zeros(&[n], out_dtype, x.device())?;
     match w {
-        None => at
-            .iter()
-            .for_each(|&i| out.data_mut::<i64>()[i as usize] += 1),
+        None => at.iter().for_each(|&i| out.data_mut::<i64>()[i as usize] += 1),
         Some(w) => {
             let w = copy::contiguous(&copy::to_dtype(&w.detach(), out_dtype)?)?;
             dispatch!(float "bincount_cpu", out_dtype, T => {
@@ -361,12 +293,9 @@ fn bincount(x: &Tensor, w: Option<&Tensor>, minlength: i64) -> Result<Tensor> {
 }
 
 pub fn register(r: &mut Registry) {
-    r.op(
-        "fm",
-        "histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor",
-        "Counts in equal bins.",
-        |a| histc(a.t(0), a.int(1), a.f(2), a.f(3)).map(Ret::from),
-    );
+    r.op("fm", "histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor", "Counts in equal bins.", |a| {
+        histc(a.t(0), a.int(1), a.f(2), a.f(3)).map(Ret::from)
+    });
     let doc = "Counts in bins, and their edges.";
     r.op(
         "fm",
@@ -402,10 +331,7 @@ pub fn register(r: &mut Registry) {
         doc,
         |a| histogramdd(a.t(0), Bins::Edges(&a.ts(1)), a.floats(2), a.ot(3), a.b(4)),
     );
-    r.op(
-        "fm",
-        "bincount(Tensor self, Tensor? weights=None, int minlength=0) -> Tensor",
-        "How often each number occurs.",
-        |a| bincount(a.t(0), a.ot(1), a.int(2)).map(Ret::from),
-    );
+    r.op("fm", "bincount(Tensor self, Tensor? weights=None, int minlength=0) -> Tensor", "How often each number occurs.", |a| {
+        bincount(a.t(0), a.ot(1), a.int(2)).map(Ret::from)
+    });
 }

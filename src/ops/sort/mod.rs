@@ -50,12 +50,7 @@ fn keys(x: &Tensor, d: usize) -> Result<Tensor> {
         Dtype::I64 => Dtype::I64,
         _ => Dtype::I32,
     };
-    ensure!(
-        x.size(d) <= u32::MAX as usize,
-        Runtime,
-        "rows of more than {} elements cannot be sorted",
-        u32::MAX
-    );
+    ensure!(x.size(d) <= u32::MAX as usize, Runtime, "rows of more than {} elements cannot be sorted", u32::MAX);
     copy::contiguous(&last(&copy::to_dtype(&x.detach(), key)?, d)?)
 }
 
@@ -64,11 +59,7 @@ fn last(x: &Tensor, d: usize) -> Result<Tensor> {
     if x.ndim() == 0 {
         return reshaped(x, &[1]);
     }
-    let order: Vec<i64> = (0..x.ndim())
-        .filter(|&k| k != d)
-        .chain([d])
-        .map(|k| k as i64)
-        .collect();
+    let order: Vec<i64> = (0..x.ndim()).filter(|&k| k != d).chain([d]).map(|k| k as i64).collect();
     view::permute(x, &order)
 }
 
@@ -85,11 +76,7 @@ fn back(y: Tensor, d: usize, ndim: usize) -> Result<Tensor> {
 /// The stable order of the elements along `d`.
 fn order_along(x: &Tensor, d: usize, descending: bool) -> Result<Tensor> {
     x.check_data("sort")?;
-    ensure!(
-        !x.dtype().is_complex(),
-        Runtime,
-        " Sort does not support complex dtypes on CPU"
-    );
+    ensure!(!x.dtype().is_complex(), Runtime, " Sort does not support complex dtypes on CPU");
     let k = keys(x, d)?;
     let vals = copy::clone(&k, None)?;
     let idx = Tensor::empty(k.shape(), Dtype::I64, x.device())?;
@@ -108,31 +95,16 @@ pub fn sort(x: &Tensor, dim: i64, descending: bool) -> Result<(Tensor, Tensor)> 
 /// The `k` largest or smallest along `dim`. Differentiable.
 pub fn topk(x: &Tensor, k: i64, dim: i64, largest: bool, sorted: bool) -> Result<(Tensor, Tensor)> {
     let d = wrap_dim(dim, x.ndim())?;
-    ensure!(
-        k >= 0 && k as u64 <= x.size(d) as u64,
-        Runtime,
-        "selected index k out of range"
-    );
-    ensure!(
-        !x.dtype().is_complex(),
-        Runtime,
-        " Topk does not support complex dtypes on CPU"
-    );
-    ensure!(
-        x.dtype() != Dtype::Bool,
-        Runtime,
-        "topk does not support bool dtypes on CPU"
-    );
+    ensure!(k >= 0 && k as u64 <= x.size(d) as u64, Runtime, "selected index k out of range");
+    ensure!(!x.dtype().is_complex(), Runtime, " Topk does not support complex dtypes on CPU");
+    ensure!(x.dtype() != Dtype::Bool, Runtime, "topk does not support bool dtypes on CPU");
     x.check_data("topk")?;
     let key = keys(x, d)?;
     let len = *key.shape().last().unwrap_or(&1);
     // A 0-d tensor has its one element, whatever k is.
     let k = if x.ndim() == 0 { 1 } else { k as usize };
     let shape = with_size(key.shape(), key.ndim() - 1, k);
-    let (vals, idx) = (
-        Tensor::empty(&shape, key.dtype(), x.device())?,
-        Tensor::empty(&shape, Dtype::I64, x.device())?,
-    );
+    let (vals, idx) = (Tensor::empty(&shape, key.dtype(), x.device())?, Tensor::empty(&shape, Dtype::I64, x.device())?);
     if key.numel() > 0 && k > 0 {
         sorting!(key.dtype(), T => kernels::topk_rows(key.data::<T>(), len, k, largest, sorted, vals.data_mut::<T>(), idx.data_mut::<i64>()));
     }
@@ -144,10 +116,7 @@ fn select(x: &Tensor, d: usize, f: impl Fn(&Tensor, usize, &Tensor, &mut [i64]))
     let key = keys(x, d)?;
     let len = *key.shape().last().unwrap_or(&1);
     let shape = with_size(key.shape(), key.ndim() - 1, 1);
-    let (vals, idx) = (
-        Tensor::empty(&shape, key.dtype(), x.device())?,
-        Tensor::empty(&shape, Dtype::I64, x.device())?,
-    );
+    let (vals, idx) = (Tensor::empty(&shape, key.dtype(), x.device())?, Tensor::empty(&shape, Dtype::I64, x.device())?);
     if key.numel() > 0 {
         f(&key, len, &vals, idx.data_mut::<i64>());
     }
@@ -156,23 +125,10 @@ fn select(x: &Tensor, d: usize, f: impl Fn(&Tensor, usize, &Tensor, &mut [i64]))
 
 /// The `k`-th smallest along `dim`. Differentiable.
 pub fn kthvalue(x: &Tensor, k: i64, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-    ensure!(
-        !x.dtype().is_complex(),
-        NotImplemented,
-        "\"kthvalue_cpu\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(!x.dtype().is_complex(), NotImplemented, "\"kthvalue_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     let d = nonempty_dim(x, dim, "kthvalue")?;
-    ensure!(
-        k >= 1 && k as u64 <= x.size(d) as u64,
-        Runtime,
-        "kthvalue(): selected number k out of range for dimension {d}"
-    );
-    ensure!(
-        x.dtype() != Dtype::Bool,
-        NotImplemented,
-        "\"kthvalue_cpu\" not implemented for 'Bool'"
-    );
+    ensure!(k >= 1 && k as u64 <= x.size(d) as u64, Runtime, "kthvalue(): selected number k out of range for dimension {d}");
+    ensure!(x.dtype() != Dtype::Bool, NotImplemented, "\"kthvalue_cpu\" not implemented for 'Bool'");
     x.check_data("kthvalue")?;
     let idx = select(x, d, |key, len, vals, idx| {
         sorting!(key.dtype(), T => kernels::kthvalue_rows(key.data::<T>(), len, k as usize, vals.data_mut::<T>(), idx));
@@ -182,11 +138,7 @@ pub fn kthvalue(x: &Tensor, k: i64, dim: i64, keepdim: bool) -> Result<(Tensor, 
 
 fn check_median(x: &Tensor, name: &str) -> Result<()> {
     if x.dtype() == Dtype::Bool || x.dtype().is_complex() {
-        bail!(
-            NotImplemented,
-            "\"median_cpu\" not implemented for '{}'",
-            x.dtype().scalar_name()
-        );
+        bail!(NotImplemented, "\"median_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     }
     x.check_data(name)
 }
@@ -203,17 +155,7 @@ pub fn median(x: &Tensor, dim: i64, keepdim: bool, ignore_nan: bool) -> Result<(
     check_median(x, name)?;
     let d = nonempty_dim(x, dim, "median")?;
     let idx = median_index(x, d, ignore_nan)?;
-    pick(
-        if ignore_nan {
-            "NanmedianBackward1"
-        } else {
-            "MedianBackward1"
-        },
-        x,
-        &idx,
-        d,
-        keepdim,
-    )
+    pick(if ignore_nan { "NanmedianBackward1" } else { "MedianBackward1" }, x, &idx, d, keepdim)
 }
 
 /// The lower median of everything; its gradient is shared among equals.
@@ -222,11 +164,7 @@ fn median_all(x: &Tensor, ignore_nan: bool) -> Result<Tensor> {
     if x.numel() == 0 {
         return Tensor::full(
             &[],
-            if x.dtype().is_float() {
-                crate::dtype::Scalar::Float(f64::NAN)
-            } else {
-                crate::dtype::Scalar::Int(i64::MIN)
-            },
+            if x.dtype().is_float() { crate::dtype::Scalar::Float(f64::NAN) } else { crate::dtype::Scalar::Int(i64::MIN) },
             x.dtype(),
             x.device(),
         );
@@ -235,33 +173,14 @@ fn median_all(x: &Tensor, ignore_nan: bool) -> Result<Tensor> {
     let idx = median_index(&flat, 0, ignore_nan)?;
     let out = reshaped(&gather_along(&flat, &idx, 0)?, &[])?;
     let (saved, result) = (save(x), save_output(&out, 0));
-    Ok(record(
-        if ignore_nan {
-            "NanmedianBackward0"
-        } else {
-            "MedianBackward0"
-        },
-        &[x],
-        out,
-        move |ctx, g| {
-            Ok(smallvec![Some(reduce::share_evenly(
-                &saved.get(ctx)?,
-                &result.get(ctx)?,
-                g,
-                Some(&[])
-            )?)])
-        },
-    ))
+    Ok(record(if ignore_nan { "NanmedianBackward0" } else { "MedianBackward0" }, &[x], out, move |ctx, g| {
+        Ok(smallvec![Some(reduce::share_evenly(&saved.get(ctx)?, &result.get(ctx)?, g, &[], true)?)])
+    }))
 }
 
 /// The most frequent value along `dim` (the smallest of several), and where it is last. Differentiable.
 pub fn mode(x: &Tensor, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-    ensure!(
-        !x.dtype().is_complex(),
-        NotImplemented,
-        "\"mode_cpu\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(!x.dtype().is_complex(), NotImplemented, "\"mode_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     let d = nonempty_dim(x, dim, "mode")?;
     x.check_data("mode")?;
     fn rows<T: SortKey + Element>(x: &[T], len: usize, to: &mut [i64]) {
@@ -280,11 +199,7 @@ pub fn mode(x: &Tensor, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
             }
         }
     }
-    let idx = select(
-        x,
-        d,
-        |key, len, _, idx| sorting!(key.dtype(), T => rows(key.data::<T>(), len, idx)),
-    )?;
+    let idx = select(x, d, |key, len, _, idx| sorting!(key.dtype(), T => rows(key.data::<T>(), len, idx)))?;
     pick("ModeBackward0", x, &idx, d, keepdim)
 }
 
@@ -301,24 +216,18 @@ pub(super) fn register(r: &mut Registry) {
         "Sorted along a dimension; always stable.",
         |a| sort(a.t(0), a.int(2), a.b(3)).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
-        "The indices that sort.",
-        |a| order_along(a.t(0), wrap_dim(a.int(1), a.t(0).ndim())?, a.b(2)).map(Ret::from),
-    );
+    r.op("fm", "argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor", "The indices that sort.", |a| {
+        order_along(a.t(0), wrap_dim(a.int(1), a.t(0).ndim())?, a.b(2)).map(Ret::from)
+    });
     r.op(
         "fm",
         "argsort(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor",
         "The indices that sort.",
         |a| order_along(a.t(0), wrap_dim(a.int(2), a.t(0).ndim())?, a.b(3)).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "msort(Tensor self) -> Tensor",
-        "Sorted along the first dimension.",
-        |a| sort(a.t(0), 0, false).map(|(v, _)| v.into()),
-    );
+    r.op("fm", "msort(Tensor self) -> Tensor", "Sorted along the first dimension.", |a| {
+        sort(a.t(0), 0, false).map(|(v, _)| v.into())
+    });
     r.op(
         "fm",
         "topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
@@ -331,24 +240,13 @@ pub(super) fn register(r: &mut Registry) {
         "The k-th smallest.",
         |a| kthvalue(a.t(0), a.int(1), a.int(2), a.b(3)).map(Ret::from),
     );
-    r.op(
-        "fm",
-        "median(Tensor self) -> Tensor",
-        "The lower median.",
-        |a| median_all(a.t(0), false).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "median(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-        "The lower median.",
-        |a| median(a.t(0), a.int(1), a.b(2), false).map(Ret::from),
-    );
-    r.op(
-        "fm",
-        "nanmedian(Tensor self) -> Tensor",
-        "The lower median of what is not NaN.",
-        |a| median_all(a.t(0), true).map(Ret::from),
-    );
+    r.op("fm", "median(Tensor self) -> Tensor", "The lower median.", |a| median_all(a.t(0), false).map(Ret::from));
+    r.op("fm", "median(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)", "The lower median.", |a| {
+        median(a.t(0), a.int(1), a.b(2), false).map(Ret::from)
+    });
+    r.op("fm", "nanmedian(Tensor self) -> Tensor", "The lower median of what is not NaN.", |a| {
+        median_all(a.t(0), true).map(Ret::from)
+    });
     r.op(
         "fm",
         "nanmedian(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",

@@ -19,32 +19,13 @@ struct Options<'a> {
 }
 
 fn quantile(x: &Tensor, q: &Tensor, o: Options) -> Result<Tensor> {
-    ensure!(
-        x.numel() > 0,
-        Runtime,
-        "quantile() input tensor must be non-empty"
-    );
-    ensure!(
-        q.ndim() <= 1,
-        Runtime,
-        "quantile() q must be a scalar or 1D tensor"
-    );
+    ensure!(x.numel() > 0, Runtime, "quantile() input tensor must be non-empty");
+    ensure!(q.ndim() <= 1, Runtime, "quantile() q must be a scalar or 1D tensor");
     let d = x.dtype();
+    ensure!(d == Dtype::F32 || d == Dtype::F64, Runtime, "quantile() input tensor must be either float or double dtype");
+    ensure!(q.dtype() == d, Runtime, "quantile() q tensor must be same dtype as the input tensor");
     ensure!(
-        d == Dtype::F32 || d == Dtype::F64,
-        Runtime,
-        "quantile() input tensor must be either float or double dtype"
-    );
-    ensure!(
-        q.dtype() == d,
-        Runtime,
-        "quantile() q tensor must be same dtype as the input tensor"
-    );
-    ensure!(
-        matches!(
-            o.interpolation,
-            "linear" | "lower" | "higher" | "midpoint" | "nearest"
-        ),
+        matches!(o.interpolation, "linear" | "lower" | "higher" | "midpoint" | "nearest"),
         Runtime,
         "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {}",
         o.interpolation
@@ -71,21 +52,12 @@ fn quantile(x: &Tensor, q: &Tensor, o: Options) -> Result<Tensor> {
     let nan = call1(&ew::ISNAN, &sorted.detach())?;
     let ranks = if o.ignore_nan {
         let numbers = call1(&ew::LOGICAL_NOT, &nan)?;
-        let top = call2s(
-            &ew::SUB,
-            &copy::to_dtype(&sum(&numbers, Some(&[-1]), true, None)?, d)?,
-            1.0,
-        )?;
+        let top = call2s(&ew::SUB, &copy::to_dtype(&sum(&numbers, Some(&[-1]), true, None)?, d)?, 1.0)?;
         call2s(&ew::CLAMP_MIN, &ew::mul(&q1, &top)?, 0.0)?
     } else {
         // Sorting has put a NaN last, where there is one.
         let poisoned = view::narrow(&nan, -1, n as i64 - 1, 1)?;
-        choose(
-            &poisoned,
-            (n - 1) as f64,
-            &ew::scale(&q1, (n - 1) as f64)?,
-            d,
-        )?
+        choose(&poisoned, (n - 1) as f64, &ew::scale(&q1, (n - 1) as f64)?, d)?
     };
     let ranks = view::expand(&ranks, &shape)?;
     let ranks = match o.interpolation {
@@ -103,25 +75,13 @@ fn quantile(x: &Tensor, q: &Tensor, o: Options) -> Result<Tensor> {
         } else {
             Operand::S(0.5.into())
         };
-        out = ew::LERP.call(
-            &[
-                Operand::T(out),
-                Operand::T(gather_along(&sorted, &above, axis)?),
-                weight,
-            ],
-            &[],
-            None,
-        )?;
+        out = ew::LERP.call(&[Operand::T(out), Operand::T(gather_along(&sorted, &above, axis)?), weight], &[], None)?;
     }
     // The quantiles come first, the reduced dimension goes.
     let mut order: Vec<i64> = (0..axis as i64).collect();
     order.insert(0, axis as i64);
     let out = view::permute(&out, &order)?;
-    let mut shape: Dims = if q.ndim() == 0 {
-        Dims::new()
-    } else {
-        [m].as_slice().into()
-    };
+    let mut shape: Dims = if q.ndim() == 0 { Dims::new() } else { [m].as_slice().into() };
     match (at, o.keepdim) {
         (Some(w), true) => shape.extend(with_size(x.shape(), w, 1)),
         (Some(w), false) => shape.extend(without(x.shape(), w)),
@@ -132,12 +92,7 @@ fn quantile(x: &Tensor, q: &Tensor, o: Options) -> Result<Tensor> {
 }
 
 fn options(a: &Args, ignore_nan: bool) -> Options<'_> {
-    Options {
-        dim: a.oint(2),
-        keepdim: a.b(3),
-        interpolation: a.s(4),
-        ignore_nan,
-    }
+    Options { dim: a.oint(2), keepdim: a.b(3), interpolation: a.s(4), ignore_nan }
 }
 
 fn by_tensor(a: &Args, ignore_nan: bool) -> Result<Ret> {
@@ -145,24 +100,35 @@ fn by_tensor(a: &Args, ignore_nan: bool) -> Result<Ret> {
 }
 fn by_number(a: &Args, ignore_nan: bool) -> Result<Ret> {
     let q = a.f(1);
-    ensure!(
-        (0.0..=1.0).contains(&q),
-        Runtime,
-        "quantile() q must be in the range [0, 1] but got {q}"
-    );
-    quantile(
-        a.t(0),
-        &Tensor::scalar(q, a.t(0).dtype()),
-        options(a, ignore_nan),
-    )
-    .map(Ret::from)
+    ensure!((0.0..=1.0).contains(&q), Runtime, "quantile() q must be in the range [0, 1] but got {q}");
+    quantile(a.t(0), &Tensor::scalar(q, a.t(0).dtype()), options(a, ignore_nan)).map(Ret::from)
 }
 
 pub fn register(r: &mut Registry) {
     let doc = "Quantiles along a dimension.";
-    r.op("fm", "quantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor", doc, |a| by_tensor(a, false));
-    r.op("fm", "quantile(Tensor self, float q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor", doc, |a| by_number(a, false));
+    r.op(
+        "fm",
+        "quantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor",
+        doc,
+        |a| by_tensor(a, false),
+    );
+    r.op(
+        "fm",
+        "quantile(Tensor self, float q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor",
+        doc,
+        |a| by_number(a, false),
+    );
     let doc = "Quantiles along a dimension of what is not NaN.";
-    r.op("fm", "nanquantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor", doc, |a| by_tensor(a, true));
-    r.op("fm", "nanquantile(Tensor self, float q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor", doc, |a| by_number(a, true));
+    r.op(
+        "fm",
+        "nanquantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor",
+        doc,
+        |a| by_tensor(a, true),
+    );
+    r.op(
+        "fm",
+        "nanquantile(Tensor self, float q, int? dim=None, bool keepdim=False, *, str interpolation='linear') -> Tensor",
+        doc,
+        |a| by_number(a, true),
+    );
 }

@@ -53,23 +53,12 @@ fn searchsorted(
         None => right,
         Some("right") => true,
         Some("left") => {
-            ensure!(
-                !right,
-                Runtime,
-                "{NAME}: side and right can't be set to opposites, got side of left while right was True"
-            );
+            ensure!(!right, Runtime, "{NAME}: side and right can't be set to opposites, got side of left while right was True");
             false
         }
-        Some(s) => bail!(
-            Runtime,
-            "{NAME}: side can only be 'left' or 'right' but got {s}"
-        ),
+        Some(s) => bail!(Runtime, "{NAME}: side can only be 'left' or 'right' but got {s}"),
     };
-    ensure!(
-        seq.ndim() > 0,
-        Runtime,
-        "{NAME}: boundaries tensor should have positive dimension, but got 0 dimension"
-    );
+    ensure!(seq.ndim() > 0, Runtime, "{NAME}: boundaries tensor should have positive dimension, but got 0 dimension");
     if v.ndim() == 0 && v.numel() == 1 {
         ensure!(
             seq.ndim() == 1 || !is_number && seq.ndim() == 1,
@@ -78,9 +67,7 @@ fn searchsorted(
             seq.ndim()
         );
     }
-    let matching = seq.ndim() == v.ndim()
-        && seq.ndim() > 0
-        && seq.shape()[..seq.ndim() - 1] == v.shape()[..v.ndim() - 1];
+    let matching = seq.ndim() == v.ndim() && seq.ndim() > 0 && seq.shape()[..seq.ndim() - 1] == v.shape()[..v.ndim() - 1];
     ensure!(
         seq.ndim() == 1 || matching,
         Runtime,
@@ -113,25 +100,14 @@ fn searchsorted(
             );
             s.check_data("searchsorted")?;
             let s = copy::contiguous(&s.detach())?;
-            ensure!(
-                s.data::<i64>().iter().all(|&i| i >= 0 && (i as usize) < n),
-                Runtime,
-                "{NAME}: sorter index out of range"
-            );
+            ensure!(s.data::<i64>().iter().all(|&i| i >= 0 && (i as usize) < n), Runtime, "{NAME}: sorter index out of range");
             Some(s)
         }
     };
     let common = wide_dtype(seq.dtype().promote(v.dtype()));
-    let (b, v) = (
-        copy::contiguous(&copy::to_dtype(&seq.detach(), common)?)?,
-        copy::contiguous(&copy::to_dtype(&v, common)?)?,
-    );
+    let (b, v) = (copy::contiguous(&copy::to_dtype(&seq.detach(), common)?)?, copy::contiguous(&copy::to_dtype(&v, common)?)?);
     let out = Tensor::empty(v.shape(), Dtype::I64, v.device())?;
-    let per_row = if seq.ndim() == 1 {
-        v.numel()
-    } else {
-        v.shape()[v.ndim() - 1]
-    };
+    let per_row = if seq.ndim() == 1 { v.numel() } else { v.shape()[v.ndim() - 1] };
     kernel!(common, T => {
         let (b, v) = (b.data::<T>(), v.data::<T>());
         let order = sorter.as_ref().map(|s| s.data::<i64>());
@@ -149,20 +125,11 @@ fn searchsorted(
             }
         });
     });
-    if int32 {
-        copy::to_dtype(&out, Dtype::I32)
-    } else {
-        Ok(out)
-    }
+    if int32 { copy::to_dtype(&out, Dtype::I32) } else { Ok(out) }
 }
 
 fn bucketize(values: Operand, bounds: &Tensor, int32: bool, right: bool) -> Result<Tensor> {
-    ensure!(
-        bounds.ndim() == 1,
-        Runtime,
-        "boundaries tensor must be 1 dimension, but got dim({})",
-        bounds.ndim()
-    );
+    ensure!(bounds.ndim() == 1, Runtime, "boundaries tensor must be 1 dimension, but got dim({})", bounds.ndim());
     searchsorted(bounds, values, int32, right, None, None)
 }
 
@@ -173,24 +140,19 @@ fn isin(elements: Operand, test: Operand, invert: bool) -> Result<Tensor> {
         !e.dtype().is_complex() && !t.dtype().is_complex(),
         Runtime,
         "Unsupported input type encountered for isin(): {}",
-        if e.dtype().is_complex() {
-            e.dtype().scalar_name()
-        } else {
-            t.dtype().scalar_name()
-        }
+        if e.dtype().is_complex() { e.dtype().scalar_name() } else { t.dtype().scalar_name() }
     );
     e.check_data("isin")?;
     t.check_data("isin")?;
     let common = wide_dtype(e.dtype().promote(t.dtype()));
-    let (e, t) = (
-        copy::contiguous(&copy::to_dtype(&e, common)?)?,
-        copy::to_dtype(&t, common)?,
-    );
+    let (e, t) = (copy::contiguous(&copy::to_dtype(&e, common)?)?, copy::to_dtype(&t, common)?);
     let t = reshaped(&t, &[t.numel()])?;
     let sorted = gather_along(&t, &order_along(&t, 0, false)?, 0)?;
     let out = Tensor::empty(e.shape(), Dtype::Bool, e.device())?;
     kernel!(common, T => {
         let (e, t) = (e.data::<T>(), sorted.data::<T>());
+        // NaNs come last and equal nothing.
+        let t = &t[..t.partition_point(|v| !v.nan())];
         for (o, &v) in out.data_mut::<u8>().iter_mut().zip(e) {
             let p = position(t.len(), |k| t[k], v, false);
             *o = (t.get(p).is_some_and(|&x| x == v) != invert) as u8;
@@ -213,9 +175,12 @@ pub fn register(r: &mut Registry) {
         |a| bucketize(a.operand(0).unwrap_or(Operand::S(Scalar::Int(0))), a.t(1), a.b(2), a.b(3)).map(Ret::from),
     );
     let doc = "Whether elements are among the test elements.";
-    r.op("f", "isin(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> Tensor", doc, |a| {
-        isin(Operand::T(a.t(0).clone()), Operand::T(a.t(1).clone()), a.b(3)).map(Ret::from)
-    });
+    r.op(
+        "f",
+        "isin(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> Tensor",
+        doc,
+        |a| isin(Operand::T(a.t(0).clone()), Operand::T(a.t(1).clone()), a.b(3)).map(Ret::from),
+    );
     r.op("f", "isin(Scalar element, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> Tensor", doc, |a| {
         isin(Operand::S(a.sc(0)), Operand::T(a.t(1).clone()), a.b(3)).map(Ret::from)
     });

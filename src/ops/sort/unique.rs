@@ -19,14 +19,8 @@ fn compare<T: Real>(a: T, b: T) -> Ordering {
 fn lexicographic<T: Real>(x: &[T], rows: usize, len: usize) -> Vec<i64> {
     let row = |i: i64| &x[i as usize * len..(i as usize + 1) * len];
     let mut order: Vec<i64> = (0..rows as i64).collect();
-    order.sort_by(|&a, &b| {
-        row(a)
-            .iter()
-            .zip(row(b))
-            .map(|(&p, &q)| compare(p, q))
-            .find(|o| o.is_ne())
-            .unwrap_or(Ordering::Equal)
-    });
+    order
+        .sort_by(|&a, &b| row(a).iter().zip(row(b)).map(|(&p, &q)| compare(p, q)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal));
     order
 }
 
@@ -47,11 +41,7 @@ fn group<T: Real>(x: &[T], len: usize, order: &[i64]) -> (Vec<i64>, Vec<i64>, Ve
 
 /// Dimension `d` moved to the front.
 fn front(x: &Tensor, d: usize) -> Result<Tensor> {
-    let order: Vec<i64> = [d]
-        .into_iter()
-        .chain((0..x.ndim()).filter(|&k| k != d))
-        .map(|k| k as i64)
-        .collect();
+    let order: Vec<i64> = [d].into_iter().chain((0..x.ndim()).filter(|&k| k != d)).map(|k| k as i64).collect();
     view::permute(x, &order)
 }
 
@@ -69,44 +59,23 @@ struct Wanted {
 
 /// The distinct elements, or slices along `dim`; sorted, or only runs of equal ones merged.
 fn unique(x: &Tensor, dim: Option<i64>, sorted: bool, want: Wanted) -> Result<Ret> {
-    ensure!(
-        !x.dtype().is_complex(),
-        NotImplemented,
-        "\"unique\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(!x.dtype().is_complex(), NotImplemented, "\"unique\" not implemented for '{}'", x.dtype().scalar_name());
     x.check_data("unique")?;
     let x = x.detach();
     let (slices, rows, len, inverse_shape, d) = match dim {
         None => (reshaped(&x, &[x.numel()])?, x.numel(), 1, x.dims(), 0),
         Some(dim) => {
+            ensure!(x.ndim() > 0, Index, "Dimension specified as {dim} but tensor has no dimensions");
             let d = wrap_dim(dim, x.ndim())?;
             let zeros = x.shape().iter().filter(|&&s| s == 0).count();
             if x.size(d) == 0 {
-                ensure!(
-                    zeros == 1,
-                    Runtime,
-                    "Number of zero sized dimensions is more than one, so unique cannot be applied "
-                );
+                ensure!(zeros == 1, Runtime, "Number of zero sized dimensions is more than one, so unique cannot be applied ");
             } else if zeros != 0 {
-                bail!(
-                    Runtime,
-                    "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
-                );
+                bail!(Runtime, "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
             }
-            let first = if x.ndim() == 0 {
-                reshaped(&x, &[1])?
-            } else {
-                front(&x, d)?
-            };
+            let first = if x.ndim() == 0 { reshaped(&x, &[1])? } else { front(&x, d)? };
             let n = first.shape()[0];
-            (
-                copy::contiguous(&first)?,
-                n,
-                x.numel().checked_div(n).unwrap_or(0),
-                [n].as_slice().into(),
-                d,
-            )
+            (copy::contiguous(&first)?, n, x.numel().checked_div(n).unwrap_or(0), [n].as_slice().into(), d)
         }
     };
     let wide = wide(&slices)?;
@@ -140,10 +109,7 @@ fn unique(x: &Tensor, dim: Option<i64>, sorted: bool, want: Wanted) -> Result<Re
     }
     let mut out = vec![values];
     if want.inverse {
-        out.push(reshaped(
-            &Tensor::from_slice(&inverse, &[inverse.len()])?,
-            &inverse_shape,
-        )?);
+        out.push(reshaped(&Tensor::from_slice(&inverse, &[inverse.len()])?, &inverse_shape)?);
     }
     if want.counts {
         let t = Tensor::from_slice(&counts, &[counts.len()])?;
