@@ -1,6 +1,7 @@
 //! Factorisations of row-major f64 matrices. Recursion turns most of the work into matrix products, and
 //! nothing depends on the number of threads.
 
+mod small_svd;
 mod spectral;
 
 pub use spectral::{eigen, eigen_symmetric, eigenvalues, eigenvalues_symmetric, singular_values, svd};
@@ -238,29 +239,38 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]) + tail
 }
 
+/// The reflection that turns `x` into a multiple of the first unit vector: answers that multiple and the
+/// factor of the reflection; the vector (without its leading 1) replaces the rest of `x`.
+fn house(x: &mut [f64]) -> (f64, f64) {
+    let alpha = x[0];
+    // Scaled, so that squares neither overflow nor vanish.
+    let scale = x[1..].iter().fold(0.0f64, |s, v| s.max(v.abs()));
+    let tail = if scale == 0.0 || !scale.is_finite() {
+        if x[1..].iter().any(|v| !v.is_finite()) { f64::NAN } else { 0.0 }
+    } else {
+        scale * x[1..].iter().map(|v| (v / scale) * (v / scale)).sum::<f64>().sqrt()
+    };
+    // LAPACK's convention: nothing to annihilate means no reflection.
+    if tail == 0.0 {
+        return (alpha, 0.0);
+    }
+    let beta = -alpha.hypot(tail).copysign(alpha);
+    for v in &mut x[1..] {
+        *v /= alpha - beta;
+    }
+    (beta, (beta - alpha) / beta)
+}
+
 /// Householder QR of a matrix given by its columns (`cols` of `m` elements, one after the other): R above
 /// and on the diagonal, the reflectors' vectors below it (without the leading 1), their factors in `tau`.
 pub fn qr(m: usize, cols: usize, a: &mut [f64], tau: &mut [f64]) {
     for k in 0..m.min(cols) {
         let (head, rest) = a.split_at_mut((k + 1) * m);
         let x = &mut head[k * m + k..];
-        let alpha = x[0];
-        // Scaled, so that squares neither overflow nor vanish.
-        let scale = x[1..].iter().fold(0.0f64, |s, v| s.max(v.abs()));
-        let tail = if scale == 0.0 || !scale.is_finite() {
-            if x[1..].iter().any(|v| !v.is_finite()) { f64::NAN } else { 0.0 }
-        } else {
-            scale * x[1..].iter().map(|v| (v / scale) * (v / scale)).sum::<f64>().sqrt()
-        };
-        // LAPACK's convention: nothing to annihilate means no reflection.
-        if tail == 0.0 {
-            tau[k] = 0.0;
+        let beta;
+        (beta, tau[k]) = house(x);
+        if tau[k] == 0.0 {
             continue;
-        }
-        let beta = -alpha.hypot(tail).copysign(alpha);
-        tau[k] = (beta - alpha) / beta;
-        for v in &mut x[1..] {
-            *v /= alpha - beta;
         }
         x[0] = 1.0;
         for c in rest.chunks_exact_mut(m) {

@@ -1,5 +1,6 @@
 //! Singular values and eigenvalues, by the crate faer.
 
+use super::small_svd;
 use faer::{MatRef, Side};
 
 /// The iteration did not converge.
@@ -21,6 +22,9 @@ fn write(from: MatRef<'_, f64>, transposed: bool, to: &mut [f64]) {
 /// `U S V^T` of an (m, n) matrix; `u` and `vt` are row-major and whole (`full`) or of the first min(m, n)
 /// columns and rows.
 pub fn svd(m: usize, n: usize, a: &[f64], full: bool, u: &mut [f64], s: &mut [f64], vt: &mut [f64]) -> Result<(), NoConvergence> {
+    if m.min(n) <= small_svd::LARGEST && small_svd::svd(m, n, a, full, u, s, vt) {
+        return Ok(());
+    }
     let a = matrix(m, n, a);
     let d = if full { a.svd() } else { a.thin_svd() }.map_err(|_| NoConvergence)?;
     write(d.U(), false, u);
