@@ -208,6 +208,17 @@ pub fn values_for(out: &Tensor, values: &Tensor) -> Result<Tensor> {
 
 /// A copy of `x` with `value` (broadcast) written or added at `indices`. Differentiable.
 pub fn index_put(x: &Tensor, indices: &[Option<Tensor>], value: &Tensor, accumulate: bool, target: Option<&Tensor>) -> Result<Tensor> {
+    // The most frequent assignment, x[x > a] = b, without a list of positions.
+    if let ([Some(m)], false, Some(out)) = (indices, accumulate, target)
+        && m.dtype() == Dtype::Bool
+        && m.shape() == x.shape()
+        && value.numel() == 1
+    {
+        let v = copy::to_dtype(&value.detach(), x.dtype())?;
+        let v = copy::clone(&v.alias(Layout::strided(&[], &[], v.layout().offset)?).detach(), None)?;
+        super::mask::fill_where(&out.detach(), m, &v)?;
+        return Ok(out.detach());
+    }
     let plan = plan(x, indices)?;
     ensure!(!plan.parts.is_empty(), Runtime, "at least one index is needed");
     let one_mask = matches!(plan.parts.as_slice(), [Part { mask: true, .. }]) && value.numel() == 1 && !accumulate;

@@ -18,10 +18,10 @@ pub struct Lanes {
     pub after: After,
 }
 
-/// The innermost offsets: `0..n`, or a list.
+/// The innermost offsets: `0..n`, or evenly spaced pieces (first offset, length, step).
 pub enum After {
     Run(usize),
-    List(Vec<isize>),
+    Pieces(usize, Vec<(isize, usize, isize)>),
 }
 
 impl After {
@@ -30,17 +30,32 @@ impl After {
         let mut expect = 1isize;
         for (&s, &st) in shape.iter().zip(strides).rev() {
             if s != 1 && st != expect {
-                return After::List(offsets(shape, strides));
+                return After::list(&offsets(shape, strides));
             }
             expect = expect.saturating_mul(s as isize);
         }
         After::Run(shape.iter().product())
     }
 
+    /// Any offsets.
+    pub fn list(all: &[isize]) -> After {
+        let mut pieces: Vec<(isize, usize, isize)> = Vec::new();
+        for &o in all {
+            match pieces.last_mut() {
+                Some((start, n @ 1, step)) => {
+                    *step = o - *start;
+                    *n = 2;
+                }
+                Some((start, n, step)) if o == *start + *n as isize * *step => *n += 1,
+                _ => pieces.push((o, 1, 0)),
+            }
+        }
+        After::Pieces(all.len(), pieces)
+    }
+
     fn len(&self) -> usize {
         match self {
-            After::Run(n) => *n,
-            After::List(v) => v.len(),
+            After::Run(n) | After::Pieces(n, _) => *n,
         }
     }
 }
@@ -77,20 +92,20 @@ impl Lanes {
         self.before.len() * self.index.len() * self.after.len()
     }
 
-    /// Calls `f(position, place in the result)` for the start of every lane in `units`.
+    fn units(&self) -> usize {
+        self.before.len() * self.index.len()
+    }
+
+    /// Calls `f(before, some of the index, place in the result)` for the units in a range, in order.
     #[inline]
-    fn each(&self, units: std::ops::Range<usize>, mut f: impl FnMut(isize, usize)) {
+    fn spans(&self, units: std::ops::Range<usize>, mut f: impl FnMut(isize, &[isize], usize)) {
         let (n, len) = (self.index.len(), self.after.len());
-        if n == 0 {
-            return;
-        }
-        let (mut b, mut i) = (units.start / n, units.start % n);
-        for u in units {
-            f(self.before[b] + self.index[i], u * len);
-            i += 1;
-            if i == n {
-                (b, i) = (b + 1, 0);
-            }
+        let mut u = units.start;
+        while u < units.end {
+            let (b, i) = (u / n, u % n);
+            let stop = (n - i).min(units.end - u);
+            f(self.before[b], &self.index[i..i + stop], u * len);
+            u += stop;
         }
     }
 }
@@ -106,15 +121,37 @@ pub fn read(x: &Tensor, lanes: &Lanes, out: &Tensor) -> Result<()> {
         let src = SendPtr(x.ptr() as *mut T);
         let dst = SendPtr(out.ptr() as *mut T);
         let len = lanes.after.len();
-        threads::parallel_for(lanes.before.len() * lanes.index.len(), (GRAIN / len).max(1), |units| {
+        threads::parallel_for(lanes.units(), (GRAIN / len).max(1), |units| {
             // SAFETY: lanes are positions inside the tensor (indices are checked when they are made), `out`
             // has an element for each of them, and pieces write disjoint parts of it.
-            lanes.each(units, |pos, at| unsafe {
-                let (s, d) = (src.get().offset(pos), dst.get().add(at));
+            lanes.spans(units, |base, index, at| unsafe {
+                let (s, mut d) = (src.get().offset(base), dst.get().add(at));
                 match &lanes.after {
-                    After::Run(1) => *d = *s,
-                    After::Run(n) => std::ptr::copy_nonoverlapping(s, d, *n),
-                    After::List(v) => for (k, &o) in v.iter().enumerate() { *d.add(k) = *s.offset(o) },
+                    After::Run(1) => {
+                        for (o, &p) in std::slice::from_raw_parts_mut(d, index.len()).iter_mut().zip(index) {
+                            *o = *s.offset(p);
+                        }
+                    }
+                    After::Run(n) => {
+                        for &p in index {
+                            std::ptr::copy_nonoverlapping(s.offset(p), d, *n);
+                            d = d.add(*n);
+                        }
+                    }
+                    After::Pieces(_, pieces) => {
+                        for &p in index {
+                            for &(start, n, step) in pieces {
+                                let s = s.offset(p + start);
+                                if step == 1 {
+                                    std::ptr::copy_nonoverlapping(s, d, n);
+                                } else {
+                                    let part = std::slice::from_raw_parts_mut(d, n);
+                                    part.iter_mut().enumerate().for_each(|(k, o)| *o = *s.offset(k as isize * step));
+                                }
+                                d = d.add(n);
+                            }
+                        }
+                    }
                 }
             });
         });
@@ -125,23 +162,12 @@ pub fn read(x: &Tensor, lanes: &Lanes, out: &Tensor) -> Result<()> {
 /// `out[lane k] = values[k]`, in order; values of the same dtype, contiguous, as many as the lanes, or one.
 pub fn write(out: &Tensor, lanes: &Lanes, values: &Tensor) -> Result<()> {
     out.check_data("index_put")?;
-    let single = values.numel() == 1;
-    assert!(single || lanes.numel() == values.numel());
+    assert!(values.numel() == 1 || lanes.numel() == values.numel());
     assert_eq!(out.dtype(), values.dtype());
-    dispatch!(bytes out.dtype(), T => {
-        let dst = out.ptr() as *mut T;
-        let src = values.data::<T>();
-        // SAFETY: lanes are positions inside the tensor.
-        lanes.each(0..lanes.before.len() * lanes.index.len(), |pos, at| unsafe {
-            let d = dst.offset(pos);
-            match &lanes.after {
-                After::Run(n) if single => std::slice::from_raw_parts_mut(d, *n).fill(src[0]),
-                After::Run(1) => *d = src[at],
-                After::Run(n) => std::ptr::copy_nonoverlapping(src[at..at + n].as_ptr(), d, *n),
-                After::List(v) => for (k, &o) in v.iter().enumerate() { *d.offset(o) = if single { src[0] } else { src[at + k] } },
-            }
-        });
-    });
+    if lanes.numel() == 0 {
+        return Ok(());
+    }
+    dispatch!(bytes out.dtype(), T => update(out.ptr() as *mut T, lanes, values.data::<T>(), |_, v| v));
     Ok(())
 }
 
@@ -210,36 +236,71 @@ pub fn combine(out: &Tensor, lanes: &Lanes, values: &Tensor, op: Combine) -> Res
     out.check_data("index_put")?;
     assert!(values.numel() == 1 || lanes.numel() == values.numel());
     assert_eq!(out.dtype(), values.dtype());
+    if lanes.numel() == 0 {
+        return Ok(());
+    }
     dispatch!(all out.dtype(), T => {
         let (dst, src) = (out.ptr() as *mut T, values.data::<T>());
         match op {
-            Combine::Add => go(dst, lanes, src, T::plus),
-            Combine::Mul => go(dst, lanes, src, T::times),
-            Combine::Max => go(dst, lanes, src, T::larger as fn(T, T) -> T),
-            Combine::Min => go(dst, lanes, src, T::smaller as fn(T, T) -> T),
+            Combine::Add => update(dst, lanes, src, T::plus),
+            Combine::Mul => update(dst, lanes, src, T::times),
+            Combine::Max => update(dst, lanes, src, T::larger as fn(T, T) -> T),
+            Combine::Min => update(dst, lanes, src, T::smaller as fn(T, T) -> T),
         }
     });
     Ok(())
 }
 
-fn go<T: Arith>(dst: *mut T, lanes: &Lanes, src: &[T], f: impl Fn(T, T) -> T) {
+/// Every lane in order: `dst[lane] = f(dst[lane], value)`.
+fn update<T: Copy>(dst: *mut T, lanes: &Lanes, src: &[T], f: impl Fn(T, T) -> T) {
     let single = src.len() == 1;
-    // SAFETY: lanes are positions inside the tensor `dst` belongs to.
-    lanes.each(0..lanes.before.len() * lanes.index.len(), |pos, at| unsafe {
-        let d = dst.offset(pos);
+    let units = lanes.units();
+    // SAFETY: lanes are positions inside the tensor `dst` belongs to; there is a value for each, or one.
+    lanes.spans(0..units, |base, index, mut at| unsafe {
+        let d = dst.offset(base);
         match &lanes.after {
-            After::Run(n) if !single => {
-                for (d, s) in std::slice::from_raw_parts_mut(d, *n).iter_mut().zip(&src[at..at + n]) {
-                    *d = f(*d, *s);
+            After::Run(1) if single => index.iter().for_each(|&p| *d.offset(p) = f(*d.offset(p), src[0])),
+            After::Run(1) => {
+                for (&p, &v) in index.iter().zip(&src[at..at + index.len()]) {
+                    *d.offset(p) = f(*d.offset(p), v);
                 }
             }
-            After::Run(n) => std::slice::from_raw_parts_mut(d, *n).iter_mut().for_each(|d| *d = f(*d, src[0])),
-            After::List(v) => {
-                for (k, &o) in v.iter().enumerate() {
-                    let p = d.offset(o);
-                    *p = f(*p, if single { src[0] } else { src[at + k] });
+            After::Run(n) => {
+                for &p in index {
+                    let row = std::slice::from_raw_parts_mut(d.offset(p), *n);
+                    if single {
+                        row.iter_mut().for_each(|o| *o = f(*o, src[0]));
+                    } else {
+                        row.iter_mut().zip(&src[at..at + n]).for_each(|(o, v)| *o = f(*o, *v));
+                        at += n;
+                    }
+                }
+            }
+            After::Pieces(_, pieces) => {
+                for &p in index {
+                    for &(start, n, step) in pieces {
+                        let d = d.offset(p + start);
+                        for k in 0..n {
+                            let o = d.offset(k as isize * step);
+                            *o = f(*o, if single { src[0] } else { src[at + k] });
+                        }
+                        at += if single { 0 } else { n };
+                    }
                 }
             }
         }
     });
+}
+
+/// Every element of `out` becomes `value` (0-d, same dtype).
+pub fn fill(out: &Tensor, value: &Tensor) -> Result<()> {
+    if !out.is_contiguous() || out.device() != crate::device::Device::Cpu {
+        return crate::ops::copy::copy_raw(out, value);
+    }
+    dispatch!(bytes out.dtype(), T => {
+        let (v, dst) = (value.data::<T>()[0], SendPtr(out.ptr() as *mut T));
+        // SAFETY: pieces are disjoint parts of a contiguous tensor.
+        threads::parallel_for(out.numel(), 4 * GRAIN, |r| unsafe { dst.slice(r.start, r.len()).fill(v) });
+    });
+    Ok(())
 }

@@ -71,22 +71,7 @@ fn masked_fill_named(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&
     let out = destination(&spread(x, &shape)?, target)?;
     out.check_data("masked_fill")?;
     let m = spread(mask, &shape)?;
-    if out.is_contiguous() {
-        let m = copy::contiguous(&m)?;
-        let v = values_for(&out, &v)?;
-        dispatch!(bytes out.dtype(), T => {
-            let (v, flags, dst) = (v.data::<T>()[0], m.data::<u8>(), SendPtr(out.ptr() as *mut T));
-            threads::parallel_for(flags.len(), 1 << 15, |r| {
-                // SAFETY: `out` is contiguous with as many elements as the mask; pieces are disjoint.
-                let part = unsafe { dst.slice(r.start, r.len()) };
-                for (o, &f) in part.iter_mut().zip(&flags[r]) {
-                    *o = if f != 0 { v } else { *o };
-                }
-            });
-        });
-    } else {
-        lanes::write(&out, &where_true(out.layout(), &m)?, &values_for(&out, &v)?)?;
-    }
+    fill_where(&out, &m, &values_for(&out, &v)?)?;
     if target.is_some() || !needs_grad(&[x, value]) {
         return Ok(out);
     }
@@ -105,6 +90,27 @@ fn masked_fill_named(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&
         };
         Ok(smallvec![gx, gv])
     }))
+}
+
+/// Writes a 0-d value of the same dtype where the mask (of the same shape) is true.
+pub fn fill_where(out: &Tensor, m: &Tensor, v: &Tensor) -> Result<()> {
+    out.check_data("masked_fill")?;
+    if out.is_contiguous() {
+        let m = copy::contiguous(&m.detach())?;
+        dispatch!(bytes out.dtype(), T => {
+            let (v, flags, dst) = (v.data::<T>()[0], m.data::<u8>(), SendPtr(out.ptr() as *mut T));
+            threads::parallel_for(flags.len(), 1 << 15, |r| {
+                // SAFETY: `out` is contiguous with as many elements as the mask; pieces are disjoint.
+                let part = unsafe { dst.slice(r.start, r.len()) };
+                for (o, &f) in part.iter_mut().zip(&flags[r]) {
+                    *o = if f != 0 { v } else { *o };
+                }
+            });
+        });
+    } else {
+        lanes::write(out, &where_true(out.layout(), m)?, v)?;
+    }
+    Ok(())
 }
 
 /// The elements where the mask is true, as one row. Differentiable.

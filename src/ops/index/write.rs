@@ -1,6 +1,6 @@
 //! Writing whole tensors and views: fill, `*_scatter`, resize, set.
 
-use super::fill_value;
+use super::{fill_value, lanes};
 use crate::autograd::{is_grad_enabled, needs_grad, record};
 use crate::ensure;
 use crate::error::Result;
@@ -47,7 +47,11 @@ fn fill_named(x: &Tensor, value: &Tensor, name: &'static str) -> Result<()> {
     }
     // Elements that share memory all become the same.
     inplace::check_history(x)?;
-    copy::copy_raw(x, &value.detach())?;
+    if x.dtype() == value.dtype() && !value.same_storage(x) {
+        lanes::fill(x, &value.detach())?;
+    } else {
+        copy::copy_raw(x, &value.detach())?;
+    }
     x.storage().bump_version();
     Ok(())
 }

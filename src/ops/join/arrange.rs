@@ -29,7 +29,7 @@ fn lanes_of(l: &Layout, lists: &Lists) -> Lanes {
     }
     let after = match &lists[last] {
         None => After::of(&l.shape[last..], &l.strides[last..]),
-        Some(_) => After::List(along(last)),
+        Some(_) => After::list(&along(last)),
     };
     Lanes { before: vec![0], index: lead, after }
 }

@@ -5,7 +5,7 @@ use crate::autograd::record;
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::layout::{Dims, show};
-use crate::ops::index::fill_value;
+use crate::ops::index::{fill_value, lanes};
 use crate::ops::{Registry, copy, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -43,7 +43,7 @@ pub fn constant_pad_nd(x: &Tensor, pad: &[i64], value: Scalar) -> Result<Tensor>
         to.push((before.max(0).min(new - len), len));
     }
     let out = Tensor::empty(&shape, x.dtype(), x.device())?;
-    copy::copy_raw(&out, &fill_value(value, x.dtype())?)?;
+    lanes::fill(&out, &fill_value(value, x.dtype())?)?;
     if from.numel() > 0 {
         let mut slot = out.detach();
         for (d, (start, len)) in to.into_iter().enumerate() {
