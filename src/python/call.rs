@@ -232,6 +232,9 @@ fn run_inplace<'py>(py: Python<'py>, op: &'static Op, mut args: Args, slf: *mut 
     Ok(this)
 }
 
+/// Ops whose `out=` may not be one of their inputs.
+const MOVES: [&str; 7] = ["cat", "concat", "concatenate", "gather", "index_select", "masked_select", "take"];
+
 /// `op(..., out=t)`: the result is written to `t`, which is resized where needed.
 fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let targets: Vec<Bound<'py, PyTensor>> = match out.cast::<PyTensor>() {
@@ -247,11 +250,23 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
             )));
         }
     }
-    // Memory of the target that is read under another layout would be overwritten while in use.
+    // Memory of the target that is read under another layout would be overwritten while in use; ops that
+    // move data refuse their own inputs altogether.
+    let moves = MOVES.contains(&op.schema.name);
     for t in &targets {
         let o = t.get().tensor();
         for v in &args.values {
-            if let Value::Tensor(a) = v {
+            let inputs = match v {
+                Value::Tensor(a) => std::slice::from_ref(a),
+                _ => &[],
+            };
+            let listed: Vec<Tensor> = if let Value::Tensors(ts) = v { ts.iter().flatten().cloned().collect() } else { Vec::new() };
+            for a in inputs.iter().chain(&listed) {
+                if moves && a.same_storage(&o) && a.numel() > 0 && o.numel() > 0 && a.layout() == o.layout() {
+                    return Err(PyRuntimeError::new_err(
+                        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. Please clone() the tensor before performing the operation.",
+                    ));
+                }
                 inplace::check_overlap(&o, a)?;
             }
         }
@@ -266,6 +281,13 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
     }
     for (t, r) in targets.iter().zip(results) {
         let mut o = t.get().tensor();
+        if moves && !op.schema.name.starts_with("c") && o.dtype() != r.dtype() {
+            return Err(PyRuntimeError::new_err(format!(
+                "Expected out tensor to have dtype {}, but got {} instead",
+                r.dtype().cpp_name(),
+                o.dtype().cpp_name()
+            )));
+        }
         if !o.dtype().can_hold(r.dtype()) {
             return Err(PyRuntimeError::new_err(format!(
                 "result type {} can't be cast to the desired output type {}",
