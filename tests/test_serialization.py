@@ -108,7 +108,9 @@ def test_legacy_file_of_torch(weights_only):
 
 
 @pytest.mark.parametrize(
-    "place", ["cpu", torch.device("cpu"), {"cuda:0": "cpu"}, lambda storage, location: storage], ids=str
+    "place",
+    ["cpu", torch.device("cpu"), {"cuda:0": "cpu"}, lambda storage, location: storage],
+    ids=["name", "device", "dict", "function"],
 )
 def test_map_location(place):
     assert torch.load(DATA / "legacy_cuda.pth", map_location=place)["weight"].device.type == "cpu"
