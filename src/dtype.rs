@@ -144,7 +144,11 @@ impl Dtype {
         let (a, b) = if self.category() <= other.category() { (self, other) } else { (other, self) };
         match (a.category(), b.category()) {
             (Category::Float, Category::Complex) => {
-                if a == F64 { C128 } else { b }
+                if a == F64 {
+                    C128
+                } else {
+                    b
+                }
             }
             (x, y) if x < y => b,
             (Category::Int, _) => {

@@ -138,11 +138,20 @@ impl Layout {
         }
         let mut top = self.offset;
         for (&s, &st) in self.shape.iter().zip(&self.strides) {
-            ensure!(st >= 0, Runtime, "as_strided: Negative strides are not supported at the moment, got strides: {}", show(&self.strides));
-            top = (s - 1)
-                .checked_mul(st as usize)
-                .and_then(|x| top.checked_add(x))
-                .ok_or_else(|| err!(Runtime, "storage size calculation overflowed with sizes={} and strides={}", show(&self.shape), show(&self.strides)))?;
+            ensure!(
+                st >= 0,
+                Runtime,
+                "as_strided: Negative strides are not supported at the moment, got strides: {}",
+                show(&self.strides)
+            );
+            top = (s - 1).checked_mul(st as usize).and_then(|x| top.checked_add(x)).ok_or_else(|| {
+                err!(
+                    Runtime,
+                    "storage size calculation overflowed with sizes={} and strides={}",
+                    show(&self.shape),
+                    show(&self.strides)
+                )
+            })?;
         }
         top.checked_add(1).ok_or_else(|| err!(Runtime, "storage size calculation overflowed"))
     }
@@ -196,8 +205,7 @@ impl Layout {
         let mut base = *self.strides.last().unwrap();
         for d in (0..self.ndim()).rev() {
             chunk_numel *= self.shape[d];
-            let boundary = d == 0
-                || (self.shape[d - 1] != 1 && self.strides[d - 1] != chunk_numel as isize * base);
+            let boundary = d == 0 || (self.shape[d - 1] != 1 && self.strides[d - 1] != chunk_numel as isize * base);
             if boundary {
                 let mut taken = 1usize;
                 while new > 0 && (taken < chunk_numel || shape[new - 1] == 1) {

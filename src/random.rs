@@ -27,10 +27,9 @@ pub enum StateError {
 impl std::fmt::Display for StateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StateError::Size(n) => write!(
-                f,
-                "Expected a CPUGeneratorImplState of size {STATE_BYTES} but found the input RNG state size to be {n}"
-            ),
+            StateError::Size(n) => {
+                write!(f, "Expected a CPUGeneratorImplState of size {STATE_BYTES} but found the input RNG state size to be {n}")
+            }
             StateError::Invalid => write!(f, "Invalid mt19937 state"),
         }
     }
@@ -176,13 +175,9 @@ fn sin_cos_f32(x: f32) -> (f32, f32) {
     let x = y.mul_add(-2.418_756_5e-4, x);
     let x = y.mul_add(-3.774_895e-8, x);
     let z = x * x;
-    let c = 2.443_315_7e-5_f32
-        .mul_add(z, -1.388_731_6e-3)
-        .mul_add(z, 4.166_664_6e-2);
+    let c = 2.443_315_7e-5_f32.mul_add(z, -1.388_731_6e-3).mul_add(z, 4.166_664_6e-2);
     let c = (c * z).mul_add(z, z * -0.5) + 1.0;
-    let s = (-1.951_529_6e-4_f32)
-        .mul_add(z, 8.332_161e-3)
-        .mul_add(z, -1.666_665_5e-1);
+    let s = (-1.951_529_6e-4_f32).mul_add(z, 8.332_161e-3).mul_add(z, -1.666_665_5e-1);
     let s = (s * z).mul_add(x, x);
     let swap = octant & 2 != 0;
     let (sin, cos) = if swap { (c, s) } else { (s, c) };
@@ -225,18 +220,9 @@ impl Generator {
         state[0] = seed as u32;
         for i in 1..N {
             let before = state[i - 1];
-            state[i] = (before ^ (before >> 30))
-                .wrapping_mul(1_812_433_253)
-                .wrapping_add(i as u32);
+            state[i] = (before ^ (before >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
         }
-        Generator {
-            seed,
-            state,
-            left: 1,
-            next: 0,
-            normal: None,
-            normal_f32: None,
-        }
+        Generator { seed, state, left: 1, next: 0, normal: None, normal_f32: None }
     }
 
     /// Starts again from `seed`, forgetting a kept normal.
@@ -442,11 +428,7 @@ impl Generator {
     /// 2^(significant bits) + 1 for floats; `wide` (int64 and float64) takes 64-bit draws.
     pub fn fill_random(&mut self, out: &mut [i64], modulus: u64, wide: bool) {
         for x in out {
-            let draw = if wide {
-                self.next_u64()
-            } else {
-                u64::from(self.next_u32())
-            };
+            let draw = if wide { self.next_u64() } else { u64::from(self.next_u32()) };
             *x = (draw % modulus) as i64;
         }
     }
@@ -457,11 +439,7 @@ impl Generator {
         let wide = n >= u32::MAX as usize / 20;
         for i in 0..n.saturating_sub(1) {
             let span = n - i;
-            let draw = if wide {
-                (self.next_u64() % span as u64) as usize
-            } else {
-                self.next_u32() as usize % span
-            };
+            let draw = if wide { (self.next_u64() % span as u64) as usize } else { self.next_u32() as usize % span };
             order.swap(i, i + draw);
         }
         order
@@ -683,10 +661,7 @@ mod tests {
     fn logarithm_and_sines_are_accurate() {
         for i in 0..=1000 {
             let x = (i as f32 + 0.5) / 1001.0;
-            assert!(
-                (f64::from(log_f32(x)) - f64::from(x).ln()).abs() < 5e-7,
-                "log {x}"
-            );
+            assert!((f64::from(log_f32(x)) - f64::from(x).ln()).abs() < 5e-7, "log {x}");
             let t = x * std::f32::consts::TAU;
             let (s, c) = sin_cos_f32(t);
             assert!((f64::from(s) - f64::from(t).sin()).abs() < 2e-7, "sin {t}");

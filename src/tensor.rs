@@ -40,7 +40,9 @@ impl Tensor {
     fn alloc(shape: &[usize], dtype: Dtype, device: Device, zeroed: bool) -> Result<Tensor> {
         let layout = Layout::contiguous(shape)?;
         let bytes = layout.numel().checked_mul(dtype.size());
-        let Some(bytes) = bytes else { bail!(Runtime, "Storage size calculation overflowed with sizes={}", crate::layout::show(shape)) };
+        let Some(bytes) = bytes else {
+            bail!(Runtime, "Storage size calculation overflowed with sizes={}", crate::layout::show(shape))
+        };
         let storage = if zeroed { Storage::zeros(bytes, device)? } else { Storage::empty(bytes, device)? };
         Ok(Tensor::from_parts(storage, layout, dtype))
     }

@@ -137,7 +137,11 @@ fn accumulate(leaf: &Tensor, g: Tensor, create: bool) -> Result<()> {
             // The gradient may share memory with something the user holds; a leaf's is its own.
             let own = if create {
                 g
-            } else if Arc::strong_count(&g.0) == 1 && Arc::strong_count(g.storage()) == 1 && g.layout().is_dense() && !g.requires_grad() {
+            } else if Arc::strong_count(&g.0) == 1
+                && Arc::strong_count(g.storage()) == 1
+                && g.layout().is_dense()
+                && !g.requires_grad()
+            {
                 g
             } else {
                 crate::ops::copy::clone_dense(&g.detach())?
@@ -160,7 +164,13 @@ fn add_grad(slot: &mut Option<Tensor>, g: Tensor) -> Result<()> {
     Ok(())
 }
 
-fn run(roots: &[Tensor], given: &[Option<Tensor>], retain: bool, create: bool, inputs: Option<&[Tensor]>) -> Result<Vec<Option<Tensor>>> {
+fn run(
+    roots: &[Tensor],
+    given: &[Option<Tensor>],
+    retain: bool,
+    create: bool,
+    inputs: Option<&[Tensor]>,
+) -> Result<Vec<Option<Tensor>>> {
     let mut pending: Map<Pending> = Map::default();
     let mut start: Vec<(Edge, Tensor)> = Vec::with_capacity(roots.len());
     for (i, root) in roots.iter().enumerate() {
@@ -255,7 +265,9 @@ fn run(roots: &[Tensor], given: &[Option<Tensor>], retain: bool, create: bool, i
         let wanted = needed.as_ref().is_none_or(|s| s.contains(&key(&node)));
         match &node.kind {
             Kind::Accumulate(leaf) => {
-                if inputs.is_none() && let Some(g) = grads[0].take() {
+                if inputs.is_none()
+                    && let Some(g) = grads[0].take()
+                {
                     accumulate(leaf, g, create)?;
                     for hook in leaf.leaf_post_hooks() {
                         hook(leaf)?;

@@ -276,7 +276,12 @@ where
     F: Fn(&Ctx, &Tensor) -> Result<Grads> + Send + Sync + 'static,
 {
     if needs_grad(inputs) {
-        let node = Node::new(name, inputs, 1, Arc::new(move |ctx: &Ctx, g: &[Option<Tensor>]| f(ctx, g[0].as_ref().expect("a single result has a gradient"))));
+        let node = Node::new(
+            name,
+            inputs,
+            1,
+            Arc::new(move |ctx: &Ctx, g: &[Option<Tensor>]| f(ctx, g[0].as_ref().expect("a single result has a gradient"))),
+        );
         out.set_grad_fn(Some(Edge { node, nr: 0 }));
     } else {
         node::forget_saves();

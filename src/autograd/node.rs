@@ -60,7 +60,12 @@ thread_local! {
 }
 
 impl Node {
-    pub(crate) fn new(name: impl Into<std::borrow::Cow<'static, str>>, inputs: &[&Tensor], outputs: usize, f: GradFn) -> Arc<Node> {
+    pub(crate) fn new(
+        name: impl Into<std::borrow::Cow<'static, str>>,
+        inputs: &[&Tensor],
+        outputs: usize,
+        f: GradFn,
+    ) -> Arc<Node> {
         Arc::new(Node {
             name: name.into(),
             edges: inputs.iter().map(|t| t.grad_edge()).collect(),

@@ -40,10 +40,7 @@ pub fn output_size(
     if ceil && (size - 1) * stride as i128 >= input as i128 + pad as i128 {
         size -= 1;
     }
-    usize::try_from(size)
-        .ok()
-        .filter(|&n| n > 0)
-        .ok_or(PoolError::TooSmall)
+    usize::try_from(size).ok().filter(|&n| n > 0).ok_or(PoolError::TooSmall)
 }
 
 /// The sizes of a pooling with windows of equal size.
@@ -78,9 +75,7 @@ max_element! {
 }
 
 /// Floats that can be averaged.
-pub trait AvgElement:
-    Copy + Default + Add<Output = Self> + AddAssign + Div<Output = Self> + Send + Sync
-{
+pub trait AvgElement: Copy + Default + Add<Output = Self> + AddAssign + Div<Output = Self> + Send + Sync {
     /// The nearest float.
     fn from_f64(x: f64) -> Self;
 }
@@ -156,11 +151,7 @@ pub fn max_pool<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut 
     let in_plane: usize = s.input.iter().product();
     let plane: usize = s.output.iter().product();
     let window: usize = s.kernel.iter().product();
-    assert_eq!(
-        (x.len(), y.len()),
-        (s.planes * in_plane, s.planes * plane),
-        "max_pool buffers"
-    );
+    assert_eq!((x.len(), y.len()), (s.planes * in_plane, s.planes * plane), "max_pool buffers");
     assert_eq!(index.len(), y.len(), "max_pool indices");
     assert!(u32::try_from(in_plane).is_ok(), "max_pool plane too large");
     let [_, height, width] = s.input;
@@ -180,9 +171,7 @@ pub fn max_pool<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut 
                 best.fill(T::LOWEST);
                 // The index of a window of lowest values is that of its first element.
                 let first = |d: usize, o: usize| {
-                    let k = s.pad[d]
-                        .saturating_sub(o * s.stride[d])
-                        .div_ceil(s.dilation[d]);
+                    let k = s.pad[d].saturating_sub(o * s.stride[d]).div_ceil(s.dilation[d]);
                     (o * s.stride[d] + k * s.dilation[d] - s.pad[d]).min(s.input[d].max(1) - 1)
                 };
                 let corner = (first(0, o[0]) * height + first(1, o[1])) * width;
@@ -202,13 +191,7 @@ pub fn max_pool<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut 
                                 let ix = x0 * s.stride[2] + kx * s.dilation[2] - s.pad[2];
                                 let from = (z * height + yy) * width + ix;
                                 let end = from + (x1 - x0 - 1) * s.stride[2] + 1;
-                                take(
-                                    &mut best[x0..x1],
-                                    &mut at[x0..x1],
-                                    &x[from..end],
-                                    from as u32,
-                                    s.stride[2],
-                                );
+                                take(&mut best[x0..x1], &mut at[x0..x1], &x[from..end], from as u32, s.stride[2]);
                             }
                         }
                     }
@@ -223,13 +206,7 @@ pub fn max_pool<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut 
 
 /// The gradient of max pooling, adaptive too: `gy` goes where the maxima were. Indices outside the
 /// plane are passed over.
-pub fn max_pool_backward<T: AvgElement>(
-    planes: usize,
-    in_plane: usize,
-    gy: &[T],
-    index: &[i64],
-    gx: &mut [T],
-) {
+pub fn max_pool_backward<T: AvgElement>(planes: usize, in_plane: usize, gy: &[T], index: &[i64], gx: &mut [T]) {
     assert_eq!(gx.len(), planes * in_plane, "max_pool_backward buffers");
     assert_eq!(gy.len(), index.len(), "max_pool_backward indices");
     let plane = gy.len() / planes.max(1);
@@ -309,11 +286,7 @@ impl Windows {
                         // As o * n / m, without overflow.
                         let start = o / m * n + o % m * n / m;
                         let end = 1 + ((o + 1) * n - 1) / m;
-                        Window {
-                            start,
-                            end,
-                            full: end - start,
-                        }
+                        Window { start, end, full: end - start }
                     })
                     .collect()
             }),
@@ -322,18 +295,12 @@ impl Windows {
     }
 
     fn planes(&self) -> (usize, usize) {
-        (
-            self.input.iter().product(),
-            self.dims.iter().map(Vec::len).product(),
-        )
+        (self.input.iter().product(), self.dims.iter().map(Vec::len).product())
     }
 
     /// Work per plane.
     fn work(&self) -> usize {
-        let lens = self
-            .dims
-            .each_ref()
-            .map(|d| d.iter().map(|w| w.end - w.start).sum::<usize>());
+        let lens = self.dims.each_ref().map(|d| d.iter().map(|w| w.end - w.start).sum::<usize>());
         lens.iter().product::<usize>().max(self.planes().0)
     }
 
@@ -382,18 +349,13 @@ fn add_row<T: AvgElement>(mut sum: T, row: &[T]) -> T {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += x;
     }
-    sum + (((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
-        + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7])))
+    sum + (((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7])))
 }
 
 /// Average pooling of every plane.
 pub fn avg_pool<T: AvgElement>(w: &Windows, planes: usize, x: &[T], y: &mut [T]) {
     let (in_plane, plane) = w.planes();
-    assert_eq!(
-        (x.len(), y.len()),
-        (planes * in_plane, planes * plane),
-        "avg_pool buffers"
-    );
+    assert_eq!((x.len(), y.len()), (planes * in_plane, planes * plane), "avg_pool buffers");
     let [_, height, width] = w.input;
     let y = SendPtr(y.as_mut_ptr());
     parallel_for(planes, grain(w.work()), |range| {
@@ -423,11 +385,7 @@ pub fn avg_pool<T: AvgElement>(w: &Windows, planes: usize, x: &[T], y: &mut [T])
 /// The gradient of average pooling.
 pub fn avg_pool_backward<T: AvgElement>(w: &Windows, planes: usize, gy: &[T], gx: &mut [T]) {
     let (in_plane, plane) = w.planes();
-    assert_eq!(
-        (gx.len(), gy.len()),
-        (planes * in_plane, planes * plane),
-        "avg_pool buffers"
-    );
+    assert_eq!((gx.len(), gy.len()), (planes * in_plane, planes * plane), "avg_pool buffers");
     let [_, height, width] = w.input;
     let gx = SendPtr(gx.as_mut_ptr());
     parallel_for(planes, grain(w.work()), |range| {
@@ -456,19 +414,9 @@ pub fn avg_pool_backward<T: AvgElement>(w: &Windows, planes: usize, gy: &[T], gx
 }
 
 /// Adaptive max pooling, as [`max_pool`] over the windows of [`Windows::adaptive`].
-pub fn adaptive_max_pool<T: MaxElement>(
-    w: &Windows,
-    planes: usize,
-    x: &[T],
-    y: &mut [T],
-    index: &mut [i64],
-) {
+pub fn adaptive_max_pool<T: MaxElement>(w: &Windows, planes: usize, x: &[T], y: &mut [T], index: &mut [i64]) {
     let (in_plane, plane) = w.planes();
-    assert_eq!(
-        (x.len(), y.len()),
-        (planes * in_plane, planes * plane),
-        "max_pool buffers"
-    );
+    assert_eq!((x.len(), y.len()), (planes * in_plane, planes * plane), "max_pool buffers");
     assert_eq!(index.len(), y.len(), "max_pool indices");
     let [_, height, width] = w.input;
     let (y, index) = (SendPtr(y.as_mut_ptr()), SendPtr(index.as_mut_ptr()));

@@ -16,9 +16,7 @@ fn shape(
         stride: s,
         pad: p,
         dilation: dil,
-        output: std::array::from_fn(|d| {
-            output_size(input[d], k[d], s[d], p[d], dil[d], ceil).unwrap()
-        }),
+        output: std::array::from_fn(|d| output_size(input[d], k[d], s[d], p[d], dil[d], ceil).unwrap()),
     }
 }
 
@@ -45,21 +43,12 @@ fn naive_max(s: &PoolShape, x: &[f32]) -> (Vec<f32>, Vec<i64>) {
     for p in 0..s.planes {
         let x = &x[p * (d * h * w) as usize..];
         for o in 0..s.output.iter().product::<usize>() {
-            let o = [
-                o / (s.output[1] * s.output[2]),
-                o / s.output[2] % s.output[1],
-                o % s.output[2],
-            ];
+            let o = [o / (s.output[1] * s.output[2]), o / s.output[2] % s.output[1], o % s.output[2]];
             let mut best: Option<(f32, i64)> = None;
             for k in 0..s.kernel.iter().product::<usize>() {
-                let k = [
-                    k / (s.kernel[1] * s.kernel[2]),
-                    k / s.kernel[2] % s.kernel[1],
-                    k % s.kernel[2],
-                ];
-                let i: [isize; 3] = std::array::from_fn(|d| {
-                    (o[d] * s.stride[d] + k[d] * s.dilation[d]) as isize - s.pad[d] as isize
-                });
+                let k = [k / (s.kernel[1] * s.kernel[2]), k / s.kernel[2] % s.kernel[1], k % s.kernel[2]];
+                let i: [isize; 3] =
+                    std::array::from_fn(|d| (o[d] * s.stride[d] + k[d] * s.dilation[d]) as isize - s.pad[d] as isize);
                 if i[0] < 0 || i[0] >= d || i[1] < 0 || i[1] >= h || i[2] < 0 || i[2] >= w {
                     continue;
                 }
@@ -83,14 +72,7 @@ fn max_pool_matches_the_definition() {
     for (input, k, st, p, dil, ceil) in [
         ([1, 6, 8], [1, 2, 2], [1, 2, 2], [0, 0, 0], [1, 1, 1], false),
         ([1, 7, 9], [1, 3, 3], [1, 2, 2], [0, 1, 1], [1, 1, 1], true),
-        (
-            [1, 11, 40],
-            [1, 3, 3],
-            [1, 1, 1],
-            [0, 1, 1],
-            [1, 1, 1],
-            false,
-        ),
+        ([1, 11, 40], [1, 3, 3], [1, 1, 1], [0, 1, 1], [1, 1, 1], false),
         ([4, 7, 9], [2, 3, 3], [2, 1, 3], [1, 1, 0], [1, 2, 3], false),
         ([5, 1, 33], [5, 1, 5], [1, 1, 4], [2, 0, 2], [1, 1, 1], true),
     ] {
@@ -100,11 +82,7 @@ fn max_pool_matches_the_definition() {
         let (mut y, mut index) = (vec![0.0; want.len()], vec![-1; want.len()]);
         max_pool(&s, &x, &mut y, &mut index);
         assert_eq!(index, want_index, "{s:?}");
-        assert!(
-            y.iter()
-                .zip(&want)
-                .all(|(a, b)| a == b || a.is_nan() && b.is_nan())
-        );
+        assert!(y.iter().zip(&want).all(|(a, b)| a == b || a.is_nan() && b.is_nan()));
         // The gradient counts how often each element won.
         let mut gx = vec![9.0_f64; x.len()];
         max_pool_backward(3, x.len() / 3, &vec![1.0; y.len()], &index, &mut gx);

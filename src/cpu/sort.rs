@@ -122,10 +122,7 @@ float_key!(f64, u64, u128, pack64);
 
 /// The packed form of a row.
 fn packed_row<T: SortKey>(row: &[T], flip: bool, out: &mut Vec<T::Packed>) {
-    assert!(
-        T::Packed::SHIFT > 32 || u32::try_from(row.len()).is_ok(),
-        "row too long to sort"
-    );
+    assert!(T::Packed::SHIFT > 32 || u32::try_from(row.len()).is_ok(), "row too long to sort");
     out.clear();
     out.extend(row.iter().enumerate().map(|(i, &x)| x.pack(i, flip)));
 }
@@ -181,12 +178,7 @@ pub fn sort_rows<T: SortKey>(vals: &mut [T], idx: &mut [i64], row_len: usize, de
         let (mut packed, mut spare, mut copy) = (Vec::new(), Vec::new(), Vec::new());
         for r in range {
             // SAFETY: this row belongs to this piece.
-            let (row, idx) = unsafe {
-                (
-                    vals.slice(r * row_len, row_len),
-                    idx.slice(r * row_len, row_len),
-                )
-            };
+            let (row, idx) = unsafe { (vals.slice(r * row_len, row_len), idx.slice(r * row_len, row_len)) };
             packed_row(row, descending, &mut packed);
             sort_packed(&mut packed, &mut spare);
             copy.clear();
@@ -201,29 +193,14 @@ pub fn sort_rows<T: SortKey>(vals: &mut [T], idx: &mut [i64], row_len: usize, de
 
 /// The `k` largest or smallest values of every row and their positions. With `sorted` they come in
 /// order, the extreme first; without, in an order that depends on the values alone.
-pub fn topk_rows<T: SortKey>(
-    x: &[T],
-    row_len: usize,
-    k: usize,
-    largest: bool,
-    sorted: bool,
-    vals: &mut [T],
-    idx: &mut [i64],
-) {
+pub fn topk_rows<T: SortKey>(x: &[T], row_len: usize, k: usize, largest: bool, sorted: bool, vals: &mut [T], idx: &mut [i64]) {
     if k == 0 || x.is_empty() {
         assert!(vals.is_empty() && idx.is_empty(), "topk_rows buffers");
         return;
     }
-    assert!(
-        k <= row_len && x.len().is_multiple_of(row_len),
-        "topk_rows row length"
-    );
+    assert!(k <= row_len && x.len().is_multiple_of(row_len), "topk_rows row length");
     let rows = x.len() / row_len;
-    assert_eq!(
-        (vals.len(), idx.len()),
-        (rows * k, rows * k),
-        "topk_rows buffers"
-    );
+    assert_eq!((vals.len(), idx.len()), (rows * k, rows * k), "topk_rows buffers");
     let (vals, idx) = (SendPtr(vals.as_mut_ptr()), SendPtr(idx.as_mut_ptr()));
     parallel_for(rows, grain(row_len), |range| {
         let (mut packed, mut spare) = (Vec::new(), Vec::new());
@@ -260,10 +237,7 @@ fn select_rows<T: SortKey>(
     idx: &mut [i64],
     rank: impl Fn(&[T]) -> Result<usize, usize> + Sync,
 ) {
-    assert!(
-        row_len > 0 && x.len().is_multiple_of(row_len),
-        "selection row length"
-    );
+    assert!(row_len > 0 && x.len().is_multiple_of(row_len), "selection row length");
     let rows = x.len() / row_len;
     assert_eq!((vals.len(), idx.len()), (rows, rows), "selection buffers");
     let (vals, idx) = (SendPtr(vals.as_mut_ptr()), SendPtr(idx.as_mut_ptr()));
@@ -288,26 +262,14 @@ fn select_rows<T: SortKey>(
 }
 
 /// The `k`-th smallest value of every row (`k` from 1) and its position.
-pub fn kthvalue_rows<T: SortKey>(
-    x: &[T],
-    row_len: usize,
-    k: usize,
-    vals: &mut [T],
-    idx: &mut [i64],
-) {
+pub fn kthvalue_rows<T: SortKey>(x: &[T], row_len: usize, k: usize, vals: &mut [T], idx: &mut [i64]) {
     assert!(k >= 1 && k <= row_len, "kthvalue out of range");
     select_rows(x, row_len, vals, idx, |_| Ok(k - 1));
 }
 
 /// The lower median of every row and its position. A NaN in the row is its median, or with
 /// `ignore_nan` counts only if there is nothing else.
-pub fn median_rows<T: SortKey>(
-    x: &[T],
-    row_len: usize,
-    ignore_nan: bool,
-    vals: &mut [T],
-    idx: &mut [i64],
-) {
+pub fn median_rows<T: SortKey>(x: &[T], row_len: usize, ignore_nan: bool, vals: &mut [T], idx: &mut [i64]) {
     select_rows(x, row_len, vals, idx, |row| {
         if ignore_nan {
             let numbers = row.iter().filter(|x| !x.is_nan()).count();
@@ -392,32 +354,15 @@ mod tests {
 
     #[test]
     fn floats_with_nan_and_signed_zeros() {
-        let special = [
-            f64::NAN,
-            -f64::NAN,
-            0.0,
-            -0.0,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-            1.5,
-        ];
+        let special = [f64::NAN, -f64::NAN, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, 1.5];
         let make = |w: u64| match w % 5 {
             0 => special[(w / 5 % 7) as usize],
             1 => ((w / 5 % 9) as f64) - 4.0,
             _ => f64::from_bits(w),
         };
-        check!(
-            f64,
-            make,
-            |a: f64, b: f64| a < b || b.is_nan() && !a.is_nan(),
-            |a: f64, b: f64| a.to_bits() == b.to_bits()
-        );
-        check!(
-            f32,
-            |w| make(w) as f32,
-            |a: f32, b: f32| a < b || b.is_nan() && !a.is_nan(),
-            |a: f32, b: f32| a.to_bits() == b.to_bits()
-        );
+        check!(f64, make, |a: f64, b: f64| a < b || b.is_nan() && !a.is_nan(), |a: f64, b: f64| a.to_bits() == b.to_bits());
+        check!(f32, |w| make(w) as f32, |a: f32, b: f32| a < b || b.is_nan() && !a.is_nan(), |a: f32, b: f32| a.to_bits()
+            == b.to_bits());
     }
 
     #[test]

@@ -29,14 +29,8 @@ thread_local! {
 }
 
 fn default_threads() -> usize {
-    let wanted = std::env::var("RUSTGRAD_NUM_THREADS")
-        .ok()
-        .and_then(|text| text.trim().parse::<usize>().ok())
-        .filter(|&n| n > 0);
-    wanted
-        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
-        .unwrap_or(1)
-        .min(1024)
+    let wanted = std::env::var("RUSTGRAD_NUM_THREADS").ok().and_then(|text| text.trim().parse::<usize>().ok()).filter(|&n| n > 0);
+    wanted.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).min(1024)
 }
 
 /// The number of threads a parallel region may use, the caller included.
@@ -71,16 +65,9 @@ fn pool(workers: usize) -> Option<&'static rayon::ThreadPool> {
         {
             return Some(&entry.pool);
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(workers)
-            .thread_name(|i| format!("rustgrad-{i}"))
-            .build()
-            .ok()?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("rustgrad-{i}")).build().ok()?;
         let new = Box::into_raw(Box::new(Entry { pid, workers, pool }));
-        if POOL
-            .compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire)
-            .is_err()
-        {
+        if POOL.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // SAFETY: `new` came from `Box::into_raw` above and was never published.
             drop(unsafe { Box::from_raw(new) });
         }
@@ -111,11 +98,7 @@ pub fn in_parallel() -> bool {
 /// threads, and returns when all are done. A panic in `f` reaches the caller.
 pub fn parallel_pieces(pieces: usize, f: impl Fn(usize) + Sync) {
     let threads = num_threads().min(pieces);
-    let pool = if threads > 1 && !in_parallel() {
-        pool(threads - 1)
-    } else {
-        None
-    };
+    let pool = if threads > 1 && !in_parallel() { pool(threads - 1) } else { None };
     let Some(pool) = pool else {
         (0..pieces).for_each(f);
         return;
@@ -207,15 +190,7 @@ mod tests {
 
     #[test]
     fn ranges_cover_everything_once() {
-        for (n, grain) in [
-            (0, 4),
-            (1, 4),
-            (4, 4),
-            (5, 4),
-            (1000, 1),
-            (100_000, 7),
-            (3, 0),
-        ] {
+        for (n, grain) in [(0, 4), (1, 4), (4, 4), (5, 4), (1000, 1), (100_000, 7), (3, 0)] {
             let mut at = 0;
             for r in ranges(n, grain) {
                 assert_eq!(r.start, at);

@@ -86,7 +86,9 @@ fn prune(nodes: &[Node], root: u32) -> Formula {
     let mut live = vec![false; nodes.len()];
     live[root as usize] = true;
     for i in (0..=root as usize).rev() {
-        if live[i] && let Node::Op(p, args) = nodes[i] {
+        if live[i]
+            && let Node::Op(p, args) = nodes[i]
+        {
             for &a in &args[..p.info().arity] {
                 live[a as usize] = true;
             }
@@ -154,7 +156,9 @@ impl Formula {
                         let y = if i == self.root as usize { push(Node::In(n as u8 + 1)) } else { at[i] };
                         for (k, d) in (p.info().grad)(&x, y, g).into_iter().enumerate().take(arity) {
                             let a = args[k] as usize;
-                            if let Some(d) = d && self.depends(a, wrt) {
+                            if let Some(d) = d
+                                && self.depends(a, wrt)
+                            {
                                 grads[a] = Some(grads[a].map_or(d, |old| old + d));
                             }
                         }

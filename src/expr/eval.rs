@@ -154,7 +154,12 @@ fn single_op<T: Compute>(f: &Formula, inputs: &[Operand], out: &Tensor) -> bool 
 enum Source<T> {
     /// Contiguous and of the compute dtype: used in place.
     Direct(*const T),
-    Load { dtype: Dtype, base: *const u8, input: usize, contiguous: bool },
+    Load {
+        dtype: Dtype,
+        base: *const u8,
+        input: usize,
+        contiguous: bool,
+    },
     /// One value for all elements.
     Splat(T),
     Op(Kernel<T>, [u32; 3]),
@@ -275,9 +280,12 @@ impl<'a, T: Compute> Plan<'a, T> {
                             if *contiguous {
                                 load_run::<T>(*dtype, *base, start as isize, 1, ptrs[i], len);
                             } else {
-                                self.each_run(start, len, |a| self.axes[a].1[*input], |at, pos, st, l| {
-                                    load_run::<T>(*dtype, *base, pos, st, ptrs[i].add(at), l)
-                                });
+                                self.each_run(
+                                    start,
+                                    len,
+                                    |a| self.axes[a].1[*input],
+                                    |at, pos, st, l| load_run::<T>(*dtype, *base, pos, st, ptrs[i].add(at), l),
+                                );
                             }
                         }
                     }
@@ -297,9 +305,12 @@ impl<'a, T: Compute> Plan<'a, T> {
                     if let Some(d) = self.cut {
                         cut_tile::<T>(d, from, len);
                     }
-                    self.each_run(start, len, |a| self.out_strides[a], |at, pos, st, l| {
-                        store_run::<T>(self.out_dtype, self.out, pos, st, from.add(at), l)
-                    });
+                    self.each_run(
+                        start,
+                        len,
+                        |a| self.out_strides[a],
+                        |at, pos, st, l| store_run::<T>(self.out_dtype, self.out, pos, st, from.add(at), l),
+                    );
                 }
             }
         }

@@ -23,14 +23,19 @@ pub struct Info {
 }
 
 macro_rules! kernel {
-    ($t:ty, [] $($x:ident),*) => { None };
+    ($t:ty, [] $($x:ident),*) => {
+        None
+    };
     ($t:ty, [$f:expr] $x:ident) => {{
         #[allow(dead_code, unused_variables)]
         unsafe fn k(a: *const $t, _: *const $t, _: *const $t, o: *mut $t, n: usize) {
             type T = $t;
             for k in 0..n {
                 // SAFETY: the caller gives `n` readable and writable elements.
-                unsafe { let $x = *a.add(k); *o.add(k) = $f; }
+                unsafe {
+                    let $x = *a.add(k);
+                    *o.add(k) = $f;
+                }
             }
         }
         Some(k as Kernel<$t>)
@@ -41,7 +46,10 @@ macro_rules! kernel {
             type T = $t;
             for k in 0..n {
                 // SAFETY: as above.
-                unsafe { let ($x, $y) = (*a.add(k), *b.add(k)); *o.add(k) = $f; }
+                unsafe {
+                    let ($x, $y) = (*a.add(k), *b.add(k));
+                    *o.add(k) = $f;
+                }
             }
         }
         Some(k as Kernel<$t>)
@@ -52,7 +60,10 @@ macro_rules! kernel {
             type T = $t;
             for k in 0..n {
                 // SAFETY: as above.
-                unsafe { let ($x, $y, $z) = (*a.add(k), *b.add(k), *c.add(k)); *o.add(k) = $f; }
+                unsafe {
+                    let ($x, $y, $z) = (*a.add(k), *b.add(k), *c.add(k));
+                    *o.add(k) = $f;
+                }
             }
         }
         Some(k as Kernel<$t>)
@@ -60,9 +71,15 @@ macro_rules! kernel {
 }
 
 macro_rules! count {
-    ($a:ident) => { 1 };
-    ($a:ident, $b:ident) => { 2 };
-    ($a:ident, $b:ident, $c:ident) => { 3 };
+    ($a:ident) => {
+        1
+    };
+    ($a:ident, $b:ident) => {
+        2
+    };
+    ($a:ident, $b:ident, $c:ident) => {
+        3
+    };
 }
 
 macro_rules! prims {
@@ -145,7 +162,13 @@ fn shift(a: i64, b: i64, left: bool) -> i64 {
         (true, true) => a << b,
         (false, true) => a >> b,
         (true, false) => 0,
-        (false, false) => if a < 0 { -1 } else { 0 },
+        (false, false) => {
+            if a < 0 {
+                -1
+            } else {
+                0
+            }
+        }
     }
 }
 

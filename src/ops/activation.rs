@@ -1,9 +1,9 @@
 //! Activations that are not plain rows of the elementwise table.
 
 use super::elementwise::{
-    Compiled, ELU_ROW, GELU_ERF, GELU_TANH, HARDSHRINK_ROW, HARDSIGMOID_ROW, HARDSWISH_ROW,
-    HARDTANH_ROW, LEAKY_RELU_ROW, LOGIT, LOGIT_EPS, LOGSIGMOID_ROW, MISH_ROW, NAN_TO_NUM_ROW,
-    RELU_ROW, Row, SILU_ROW, SOFTPLUS_ROW, SOFTSHRINK_ROW, THRESHOLD_ROW, apply, compile, mul,
+    Compiled, ELU_ROW, GELU_ERF, GELU_TANH, HARDSHRINK_ROW, HARDSIGMOID_ROW, HARDSWISH_ROW, HARDTANH_ROW, LEAKY_RELU_ROW, LOGIT,
+    LOGIT_EPS, LOGSIGMOID_ROW, MISH_ROW, NAN_TO_NUM_ROW, RELU_ROW, Row, SILU_ROW, SOFTPLUS_ROW, SOFTSHRINK_ROW, THRESHOLD_ROW,
+    apply, compile, mul,
 };
 use super::{Args, Registry, Ret, copy, inplace, view};
 use crate::autograd::overwriting;
@@ -30,12 +30,7 @@ fn float_row(r: &'static Row, kernel: &str, x: &Tensor, params: &[f64]) -> Resul
 }
 
 fn float_only(x: &Tensor, kernel: &str) -> Result<()> {
-    ensure!(
-        x.dtype().is_float(),
-        NotImplemented,
-        "\"{kernel}\" not implemented for '{}'",
-        x.dtype().scalar_name()
-    );
+    ensure!(x.dtype().is_float(), NotImplemented, "\"{kernel}\" not implemented for '{}'", x.dtype().scalar_name());
     Ok(())
 }
 
@@ -52,25 +47,13 @@ fn over(a: &Args, f: F) -> Result<Ret> {
 
 /// The result, or with `inplace` at `i` the first argument after it is written there.
 fn maybe_over(a: &Args, i: usize, f: F) -> Result<Ret> {
-    if a.b(i) {
-        over(a, f)
-    } else {
-        f(a).map(Ret::from)
-    }
+    if a.b(i) { over(a, f) } else { f(a).map(Ret::from) }
 }
 
 /// `max(x, 0)`. Differentiable.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    ensure!(
-        x.dtype() != Dtype::Bool,
-        Runtime,
-        "Boolean inputs not supported for relu"
-    );
-    ensure!(
-        !x.dtype().is_complex(),
-        NotImplemented,
-        "clamp is not supported for complex types"
-    );
+    ensure!(x.dtype() != Dtype::Bool, Runtime, "Boolean inputs not supported for relu");
+    ensure!(!x.dtype().is_complex(), NotImplemented, "clamp is not supported for complex types");
     row(&RELU_ROW, x, &[])
 }
 
@@ -101,20 +84,12 @@ fn selu(x: &Tensor) -> Result<Tensor> {
 }
 
 fn celu(x: &Tensor, alpha: f64) -> Result<Tensor> {
-    ensure!(
-        alpha != 0.0,
-        Runtime,
-        "ZeroDivisionError: alpha cannot be 0 for CELU"
-    );
+    ensure!(alpha != 0.0, Runtime, "ZeroDivisionError: alpha cannot be 0 for CELU");
     elu(x, alpha, 1.0, 1.0 / alpha)
 }
 
 fn hardtanh(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
-    ensure!(
-        x.dtype() != Dtype::Bool,
-        Runtime,
-        "Bool inputs not supported for hardtanh"
-    );
+    ensure!(x.dtype() != Dtype::Bool, Runtime, "Bool inputs not supported for hardtanh");
     ensure!(
         !(x.dtype() == Dtype::U8 && (low < 0.0 || high < 0.0)),
         Runtime,
@@ -124,30 +99,18 @@ fn hardtanh(x: &Tensor, low: f64, high: f64) -> Result<Tensor> {
 }
 
 fn checked_hardtanh(a: &Args) -> Result<Tensor> {
-    ensure!(
-        a.f(1) <= a.f(2),
-        Value,
-        "min_val cannot be greater than max_val"
-    );
+    ensure!(a.f(1) <= a.f(2), Value, "min_val cannot be greater than max_val");
     hardtanh(a.t(0), a.f(1), a.f(2))
 }
 
 fn softshrink(x: &Tensor, lambd: f64) -> Result<Tensor> {
     float_only(x, "softshrink_check")?;
-    let top = if x.dtype() == Dtype::F64 {
-        f64::MAX
-    } else {
-        f32::MAX as f64
-    };
+    let top = if x.dtype() == Dtype::F64 { f64::MAX } else { f32::MAX as f64 };
     ensure!(
         (0.0..=top).contains(&lambd),
         Runtime,
         "lambda must be in range [0, {}] for input dtype {}, but found {lambd}",
-        if x.dtype() == Dtype::F64 {
-            "1.79769e+308"
-        } else {
-            "3.40282e+38"
-        },
+        if x.dtype() == Dtype::F64 { "1.79769e+308" } else { "3.40282e+38" },
         x.dtype().scalar_name()
     );
     row(&SOFTSHRINK_ROW, x, &[lambd])
@@ -170,11 +133,7 @@ fn tanhshrink(x: &Tensor) -> Result<Tensor> {
 fn formula(f: &Arc<Compiled>, x: &[&Tensor]) -> Result<Tensor> {
     let operands: Vec<Operand> = x.iter().map(|t| Operand::T((*t).clone())).collect();
     let common = super::elementwise::result_type(&operands);
-    let common = if common.is_integral() {
-        default_dtype()
-    } else {
-        common
-    };
+    let common = if common.is_integral() { default_dtype() } else { common };
     apply(f, &operands, &[], common, common, None)
 }
 
@@ -187,12 +146,7 @@ pub fn prelu(x: &Tensor, w: &Tensor) -> Result<Tensor> {
         x.dtype().scalar_name(),
         w.dtype().scalar_name()
     );
-    ensure!(
-        w.ndim() <= 1,
-        Runtime,
-        "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {}",
-        w.ndim()
-    );
+    ensure!(w.ndim() <= 1, Runtime, "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {}", w.ndim());
     let mut shape: Dims = smallvec![1; x.ndim()];
     if w.numel() != 1 {
         ensure!(x.ndim() > 0, Runtime, "Not allow zero-dim input tensor.");
@@ -209,71 +163,34 @@ pub fn prelu(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     }
     float_only(x, "prelu_cpu")?;
     static F: OnceLock<Arc<Compiled>> = OnceLock::new();
-    let f = F.get_or_init(|| {
-        compile(2, "PreluKernelBackward0", |x| {
-            wh(x[0].gt(0.0), x[0], x[0] * x[1])
-        })
-    });
+    let f = F.get_or_init(|| compile(2, "PreluKernelBackward0", |x| wh(x[0].gt(0.0), x[0], x[0] * x[1])));
     formula(f, &[x, &view::reshape_to(w, &shape)?])
 }
 
 /// `a * sigmoid(b)`, with the halves a and b of a dimension. Differentiable.
 pub fn glu(x: &Tensor, dim: i64) -> Result<Tensor> {
-    ensure!(
-        x.ndim() > 0,
-        Runtime,
-        "glu does not support scalars because halving size must be even"
-    );
+    ensure!(x.ndim() > 0, Runtime, "glu does not support scalars because halving size must be even");
     let d = wrap_dim(dim, x.ndim())?;
     let n = x.shape()[d];
-    ensure!(
-        n % 2 == 0,
-        Runtime,
-        "Halving dimension must be even, but dimension {d} is size {n}"
-    );
+    ensure!(n % 2 == 0, Runtime, "Halving dimension must be even, but dimension {d} is size {n}");
     float_only(x, "glu_cpu")?;
     static F: OnceLock<Arc<Compiled>> = OnceLock::new();
     let f = F.get_or_init(|| compile(2, "GluBackward0", |x| x[0] * x[1].sigmoid()));
     let half = (n / 2) as i64;
-    formula(
-        f,
-        &[
-            &view::narrow(x, d as i64, 0, half)?,
-            &view::narrow(x, d as i64, half, half)?,
-        ],
-    )
+    formula(f, &[&view::narrow(x, d as i64, 0, half)?, &view::narrow(x, d as i64, half, half)?])
 }
 
 /// Leaky relu whose slope is drawn anew for every element below 0 while training. Differentiable.
-fn rrelu(
-    x: &Tensor,
-    lower: f64,
-    upper: f64,
-    training: bool,
-    g: Option<&super::SharedGenerator>,
-) -> Result<Tensor> {
-    ensure!(
-        lower <= upper,
-        Runtime,
-        "Lower bound should be less than or equal to the upper bound"
-    );
+fn rrelu(x: &Tensor, lower: f64, upper: f64, training: bool, g: Option<&super::SharedGenerator>) -> Result<Tensor> {
+    ensure!(lower <= upper, Runtime, "Lower bound should be less than or equal to the upper bound");
     if !training {
         return leaky_relu(x, (lower + upper) / 2.0);
     }
-    ensure!(
-        lower.is_finite() && upper.is_finite(),
-        Runtime,
-        "rrelu: the bounds must be finite"
-    );
+    ensure!(lower.is_finite() && upper.is_finite(), Runtime, "rrelu: the bounds must be finite");
     float_only(x, "rrelu_with_noise_out_cpu")?;
     x.check_data("rrelu")?;
-    let slopes = copy::contiguous(&copy::clone(
-        &x.detach(),
-        Some(super::MemoryFormat::Contiguous),
-    )?)?;
-    let mut g = g
-        .unwrap_or_else(|| super::random::default_generator())
-        .lock();
+    let slopes = copy::contiguous(&copy::clone(&x.detach(), Some(super::MemoryFormat::Contiguous))?)?;
+    let mut g = g.unwrap_or_else(|| super::random::default_generator()).lock();
     dispatch!(real "rrelu", slopes.dtype(), T => {
         for s in slopes.data_mut::<T>() {
             *s = T::from_f64(if s.to_f64() <= 0.0 { g.uniform53() * (upper - lower) + lower } else { 1.0 });
@@ -289,22 +206,13 @@ pub fn logit(x: &Tensor, eps: Option<f64>) -> Result<Tensor> {
         None => row(&LOGIT, x, &[]),
         Some(low) => {
             let high = 1.0 - low;
-            row(
-                &LOGIT_EPS,
-                x,
-                &[low, high, (low / high).ln(), (high / low).ln()],
-            )
+            row(&LOGIT_EPS, x, &[low, high, (low / high).ln(), (high / low).ln()])
         }
     }
 }
 
 /// NaN and infinities replaced; by 0 and the largest numbers if nothing else is given. Differentiable.
-pub fn nan_to_num(
-    x: &Tensor,
-    nan: Option<f64>,
-    posinf: Option<f64>,
-    neginf: Option<f64>,
-) -> Result<Tensor> {
+pub fn nan_to_num(x: &Tensor, nan: Option<f64>, posinf: Option<f64>, neginf: Option<f64>) -> Result<Tensor> {
     if x.dtype().is_integral() {
         return copy::clone(x, None);
     }
@@ -314,15 +222,7 @@ pub fn nan_to_num(
         Dtype::F64 => f64::MAX,
         _ => f32::MAX as f64,
     };
-    row(
-        &NAN_TO_NUM_ROW,
-        x,
-        &[
-            nan.unwrap_or(0.0),
-            posinf.unwrap_or(top),
-            neginf.unwrap_or(-top),
-        ],
-    )
+    row(&NAN_TO_NUM_ROW, x, &[nan.unwrap_or(0.0), posinf.unwrap_or(top), neginf.unwrap_or(-top)])
 }
 
 /// `op(x, ...)`, with `inplace` last, and `op_(x, ...)`: the entries of one activation. Where the function
@@ -424,61 +324,31 @@ pub(super) fn register(r: &mut Registry) {
         "x Phi(x), with the normal distribution function.",
         |a| gelu(a.t(0), a.s(1)).map(Ret::from),
     );
-    r.op(
-        "n",
-        "softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor",
-        "log(1 + exp(beta x)) / beta.",
-        |a| float_row(&SOFTPLUS_ROW, "softplus_cpu", a.t(0), &[a.f(1), a.f(2)]).map(Ret::from),
-    );
-    r.op(
-        "n",
-        "softsign(Tensor self) -> Tensor",
-        "x / (1 + |x|).",
-        |a| softsign(a.t(0)).map(Ret::from),
-    );
-    r.op(
-        "n",
-        "tanhshrink(Tensor self) -> Tensor",
-        "x - tanh(x).",
-        |a| tanhshrink(a.t(0)).map(Ret::from),
-    );
-    r.op(
-        "n",
-        "logsigmoid(Tensor self) -> Tensor",
-        "log(sigmoid(x)).",
-        |a| float_row(&LOGSIGMOID_ROW, "log_sigmoid_cpu", a.t(0), &[]).map(Ret::from),
-    );
-    r.op(
-        "n",
-        "softshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
-        "Moved towards 0 by lambd.",
-        |a| softshrink(a.t(0), a.f(1)).map(Ret::from),
-    );
-    r.op(
-        "fmn",
-        "hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor",
-        "0 within lambd of 0.",
-        |a| float_row(&HARDSHRINK_ROW, "hardshrink_cpu", a.t(0), &[a.f(1)]).map(Ret::from),
-    );
-    r.op(
-        "fmn",
-        "prelu(Tensor self, Tensor weight) -> Tensor",
-        "x, or weight * x below 0.",
-        |a| prelu(a.t(0), a.t(1)).map(Ret::from),
-    );
-    r.op(
-        "n",
-        "glu(Tensor self, int dim=-1) -> Tensor",
-        "One half of dim, gated by the sigmoid of the other.",
-        |a| glu(a.t(0), a.int(1)).map(Ret::from),
-    );
-    r.op(
-        "fmis",
-        "logit(Tensor self, float? eps=None) -> Tensor",
-        "log(x / (1 - x)).",
-        |a| logit(a.t(0), a.of(1)).map(Ret::from),
-    );
-    r.op("fmi", "nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor", "NaN and infinities replaced.", |a| {
-        nan_to_num(a.t(0), a.of(1), a.of(2), a.of(3)).map(Ret::from)
+    r.op("n", "softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor", "log(1 + exp(beta x)) / beta.", |a| {
+        float_row(&SOFTPLUS_ROW, "softplus_cpu", a.t(0), &[a.f(1), a.f(2)]).map(Ret::from)
     });
+    r.op("n", "softsign(Tensor self) -> Tensor", "x / (1 + |x|).", |a| softsign(a.t(0)).map(Ret::from));
+    r.op("n", "tanhshrink(Tensor self) -> Tensor", "x - tanh(x).", |a| tanhshrink(a.t(0)).map(Ret::from));
+    r.op("n", "logsigmoid(Tensor self) -> Tensor", "log(sigmoid(x)).", |a| {
+        float_row(&LOGSIGMOID_ROW, "log_sigmoid_cpu", a.t(0), &[]).map(Ret::from)
+    });
+    r.op("n", "softshrink(Tensor self, Scalar lambd=0.5) -> Tensor", "Moved towards 0 by lambd.", |a| {
+        softshrink(a.t(0), a.f(1)).map(Ret::from)
+    });
+    r.op("fmn", "hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor", "0 within lambd of 0.", |a| {
+        float_row(&HARDSHRINK_ROW, "hardshrink_cpu", a.t(0), &[a.f(1)]).map(Ret::from)
+    });
+    r.op("fmn", "prelu(Tensor self, Tensor weight) -> Tensor", "x, or weight * x below 0.", |a| {
+        prelu(a.t(0), a.t(1)).map(Ret::from)
+    });
+    r.op("n", "glu(Tensor self, int dim=-1) -> Tensor", "One half of dim, gated by the sigmoid of the other.", |a| {
+        glu(a.t(0), a.int(1)).map(Ret::from)
+    });
+    r.op("fmis", "logit(Tensor self, float? eps=None) -> Tensor", "log(x / (1 - x)).", |a| logit(a.t(0), a.of(1)).map(Ret::from));
+    r.op(
+        "fmi",
+        "nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor",
+        "NaN and infinities replaced.",
+        |a| nan_to_num(a.t(0), a.of(1), a.of(2), a.of(3)).map(Ret::from),
+    );
 }

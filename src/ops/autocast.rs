@@ -23,8 +23,22 @@ pub fn set(on: bool, dtype: Dtype) -> (bool, Dtype) {
 
 /// The ops that run in the narrower type (PyTorch's list for CPUs).
 const NARROW: &[&str] = &[
-    "linear", "matmul", "mm", "bmm", "addmm", "addbmm", "baddbmm", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "scaled_dot_product_attention", "multi_dot", "chain_matmul",
+    "linear",
+    "matmul",
+    "mm",
+    "bmm",
+    "addmm",
+    "addbmm",
+    "baddbmm",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "scaled_dot_product_attention",
+    "multi_dot",
+    "chain_matmul",
 ];
 
 /// The arguments of `op` as autocast wants them; `None` where nothing changes.
@@ -42,7 +56,9 @@ pub fn cast(op: &str, args: &Args) -> Result<Option<Args>> {
         .map(|v| {
             Ok(match v {
                 Value::Tensor(t) => Value::Tensor(narrow(t)?),
-                Value::Tensors(ts) => Value::Tensors(ts.iter().map(|t| t.as_ref().map(narrow).transpose()).collect::<Result<_>>()?),
+                Value::Tensors(ts) => {
+                    Value::Tensors(ts.iter().map(|t| t.as_ref().map(narrow).transpose()).collect::<Result<_>>()?)
+                }
                 v => v.clone(),
             })
         })

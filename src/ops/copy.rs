@@ -198,18 +198,30 @@ pub(super) fn register(r: &mut Registry) {
     r.op("fm", "clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor", "A copy with memory of its own.", |a| {
         clone(a.t(0), a.memory_format(1)).map(Ret::from)
     });
-    r.op("m", "contiguous(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor", "Row-major; itself if it is already.", |a| {
-        match a.memory_format(1) {
+    r.op(
+        "m",
+        "contiguous(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
+        "Row-major; itself if it is already.",
+        |a| match a.memory_format(1) {
             None | Some(MemoryFormat::Contiguous | MemoryFormat::Preserve) => contiguous(a.t(0)).map(Ret::from),
             Some(f) => {
-                if a.t(0).strides() == format_strides(a.t(0).shape(), f)? { Ok(a.t(0).clone().into()) } else { clone(a.t(0), Some(f)).map(Ret::from) }
+                if a.t(0).strides() == format_strides(a.t(0).shape(), f)? {
+                    Ok(a.t(0).clone().into())
+                } else {
+                    clone(a.t(0), Some(f)).map(Ret::from)
+                }
             }
-        }
-    });
-    r.op("m", "copy_(Tensor self, Tensor src, bool non_blocking=False) -> Tensor", "Writes src, broadcast and converted, over self.", |a| {
-        copy_(a.t(0), a.t(1))?;
-        Ok(a.t(0).clone().into())
-    });
+        },
+    );
+    r.op(
+        "m",
+        "copy_(Tensor self, Tensor src, bool non_blocking=False) -> Tensor",
+        "Writes src, broadcast and converted, over self.",
+        |a| {
+            copy_(a.t(0), a.t(1))?;
+            Ok(a.t(0).clone().into())
+        },
+    );
     r.op(
         "_",
         "_to(Tensor self, ScalarType? dtype=None, Device? device=None, bool copy=False, MemoryFormat? memory_format=None) -> Tensor",

@@ -105,8 +105,12 @@ fn window(n: i64, periodic: bool, dtype: Option<Dtype>, device: Device, f: impl 
 pub fn like(x: &Tensor, dtype: Option<Dtype>, device: Option<Device>, format: Option<MemoryFormat>) -> Result<Tensor> {
     let (dtype, device) = (dtype.unwrap_or(x.dtype()), device.unwrap_or(x.device()).check_usable()?);
     match format {
-        None | Some(MemoryFormat::Preserve) if x.layout().is_dense() => Tensor::empty_strided(x.shape(), x.strides(), dtype, device),
-        Some(f) if f != MemoryFormat::Preserve => Tensor::empty_strided(x.shape(), &copy::format_strides(x.shape(), f)?, dtype, device),
+        None | Some(MemoryFormat::Preserve) if x.layout().is_dense() => {
+            Tensor::empty_strided(x.shape(), x.strides(), dtype, device)
+        }
+        Some(f) if f != MemoryFormat::Preserve => {
+            Tensor::empty_strided(x.shape(), &copy::format_strides(x.shape(), f)?, dtype, device)
+        }
         _ => Tensor::empty(x.shape(), dtype, device),
     }
 }
@@ -300,24 +304,46 @@ pub(super) fn register(r: &mut Registry) {
         (
             "hann_window(int window_length, bool periodic=True, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
             "The Hann window.",
-            (|a| finish(window(a.int(0), a.b(1), a.dtype(2), device_of(a.device(4))?, |i, n| 0.5 - 0.5 * (2.0 * PI * i / n).cos())?, a.ob(6))) as super::OpFn,
+            (|a| {
+                finish(
+                    window(a.int(0), a.b(1), a.dtype(2), device_of(a.device(4))?, |i, n| 0.5 - 0.5 * (2.0 * PI * i / n).cos())?,
+                    a.ob(6),
+                )
+            }) as super::OpFn,
         ),
         (
             "bartlett_window(int window_length, bool periodic=True, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
             "The Bartlett window.",
-            |a| finish(window(a.int(0), a.b(1), a.dtype(2), device_of(a.device(4))?, |i, n| 1.0 - (2.0 * i / n - 1.0).abs())?, a.ob(6)),
+            |a| {
+                finish(
+                    window(a.int(0), a.b(1), a.dtype(2), device_of(a.device(4))?, |i, n| 1.0 - (2.0 * i / n - 1.0).abs())?,
+                    a.ob(6),
+                )
+            },
         ),
         (
             "blackman_window(int window_length, bool periodic=True, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
             "The Blackman window.",
-            |a| finish(window(a.int(0), a.b(1), a.dtype(2), device_of(a.device(4))?, |i, n| 0.42 - 0.5 * (2.0 * PI * i / n).cos() + 0.08 * (4.0 * PI * i / n).cos())?, a.ob(6)),
+            |a| {
+                finish(
+                    window(a.int(0), a.b(1), a.dtype(2), device_of(a.device(4))?, |i, n| {
+                        0.42 - 0.5 * (2.0 * PI * i / n).cos() + 0.08 * (4.0 * PI * i / n).cos()
+                    })?,
+                    a.ob(6),
+                )
+            },
         ),
         (
             "hamming_window(int window_length, bool periodic=True, float alpha=0.54, float beta=0.46, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
             "The Hamming window.",
             |a| {
                 let (al, be) = (a.f(2), a.f(3));
-                finish(window(a.int(0), a.b(1), a.dtype(4), device_of(a.device(6))?, move |i, n| al - be * (2.0 * PI * i / n).cos())?, a.ob(8))
+                finish(
+                    window(a.int(0), a.b(1), a.dtype(4), device_of(a.device(6))?, move |i, n| {
+                        al - be * (2.0 * PI * i / n).cos()
+                    })?,
+                    a.ob(8),
+                )
             },
         ),
     ] {

@@ -157,7 +157,14 @@ fn allocate(operands: &[Operand], shape: &[usize], dtype: Dtype, device: crate::
 
 /// Evaluates a formula over operands of promoted dtype `common` into a tensor of `out_dtype`, recording its
 /// gradient. `target`, if given, has the right shape and dtype and is written instead of fresh memory.
-pub fn apply(c: &Arc<Compiled>, operands: &[Operand], params: &[Scalar], common: Dtype, out_dtype: Dtype, target: Option<&Tensor>) -> Result<Tensor> {
+pub fn apply(
+    c: &Arc<Compiled>,
+    operands: &[Operand],
+    params: &[Scalar],
+    common: Dtype,
+    out_dtype: Dtype,
+    target: Option<&Tensor>,
+) -> Result<Tensor> {
     let mut device = crate::device::Device::Cpu;
     for o in operands {
         if let Operand::T(t) = o {
@@ -202,7 +209,14 @@ pub fn apply(c: &Arc<Compiled>, operands: &[Operand], params: &[Scalar], common:
     record_formula(c, operands, &tensors, params, common, out)
 }
 
-fn record_formula(c: &Arc<Compiled>, operands: &[Operand], tensors: &[&Tensor], params: &[Scalar], common: Dtype, out: Tensor) -> Result<Tensor> {
+fn record_formula(
+    c: &Arc<Compiled>,
+    operands: &[Operand],
+    tensors: &[&Tensor],
+    params: &[Scalar],
+    common: Dtype,
+    out: Tensor,
+) -> Result<Tensor> {
     enum Kept {
         Tensor(crate::autograd::Saved),
         Number(Scalar),
@@ -368,7 +382,13 @@ impl Row {
             }
             Kind::Compare | Kind::Logical => (common, Dtype::Bool),
             Kind::Bits => {
-                ensure!(common.is_integral(), NotImplemented, "\"{}_cpu\" not implemented for '{}'", self.name(), common.scalar_name());
+                ensure!(
+                    common.is_integral(),
+                    NotImplemented,
+                    "\"{}_cpu\" not implemented for '{}'",
+                    self.name(),
+                    common.scalar_name()
+                );
                 (common, common)
             }
             Kind::Ints => {
@@ -718,8 +738,12 @@ pub(super) fn register(r: &mut Registry) {
     for row in ROWS.iter().filter(|row| !row.places.is_empty()) {
         r.ops.push(Op { places: row.places, schema: Schema::parse(row.schema), doc: row.doc, call: Call::Elementwise(row) });
     }
-    r.op("fmi", "add(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "self + alpha * other.", |a| with_alpha(&ADD, &ADD_ALPHA, a));
-    r.op("fmi", "subtract(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "self - alpha * other.", |a| with_alpha(&SUB, &SUB_ALPHA, a));
+    r.op("fmi", "add(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "self + alpha * other.", |a| {
+        with_alpha(&ADD, &ADD_ALPHA, a)
+    });
+    r.op("fmi", "subtract(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "self - alpha * other.", |a| {
+        with_alpha(&SUB, &SUB_ALPHA, a)
+    });
     for schema in [
         "div(Tensor self, Operand other, *, str? rounding_mode=None) -> Tensor",
         "divide(Tensor self, Operand other, *, str? rounding_mode=None) -> Tensor",
@@ -738,7 +762,11 @@ pub(super) fn register(r: &mut Registry) {
         DIV.call(&[a.operand(0).unwrap(), a.operand(1).unwrap()], &[], a.target.as_ref()).map(Ret::from)
     });
     r.op("f", "rsub(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "other - alpha * self.", |a| {
-        let scaled = if a.sc(2).f64() == 1.0 { a.operand(0).unwrap() } else { Operand::T(MUL.call(&[a.operand(0).unwrap(), Operand::S(a.sc(2))], &[], None)?) };
+        let scaled = if a.sc(2).f64() == 1.0 {
+            a.operand(0).unwrap()
+        } else {
+            Operand::T(MUL.call(&[a.operand(0).unwrap(), Operand::S(a.sc(2))], &[], None)?)
+        };
         RSUB.call(&[scaled, a.operand(1).unwrap()], &[], None).map(Ret::from)
     });
     r.op("fmi", "pow(Operand self, Operand exponent) -> Tensor", "self to the power of exponent.", |a| {
@@ -759,20 +787,34 @@ pub(super) fn register(r: &mut Registry) {
         let row = if a.t(0).dtype() == Dtype::Bool { &LOGICAL_NOT } else { &BITWISE_NOT_INT };
         row.call(&[a.operand(0).unwrap()], &[], None).map(Ret::from)
     });
-    r.op("fmi", "round(Tensor self, *, int decimals=0) -> Tensor", "Rounded to the nearest, halves to even; to a number of decimals.", |a| {
-        let x = a.operand(0).unwrap();
-        if a.int(1) == 0 {
-            return ROUND.call(&[x], &[], a.target.as_ref()).map(Ret::from);
-        }
-        ensure!(a.t(0).dtype().is_float(), NotImplemented, "\"round_vml_cpu\" not implemented for '{}'", a.t(0).dtype().scalar_name());
-        let p = 10f64.powi(a.int(1).unsigned_abs().min(400) as i32);
-        let (up, down) = if a.int(1) > 0 { (p, 1.0 / p) } else { (1.0 / p, p) };
-        let _ = down;
-        let scaled = if a.int(1) > 0 { MUL.call(&[x, Operand::S(up.into())], &[], None)? } else { DIV.call(&[x, Operand::S(p.into())], &[], None)? };
-        let r = ROUND.call(&[Operand::T(scaled)], &[], None)?;
-        let row = if a.int(1) > 0 { &DIV } else { &MUL };
-        row.call(&[Operand::T(r), Operand::S(p.into())], &[], None).map(Ret::from)
-    });
+    r.op(
+        "fmi",
+        "round(Tensor self, *, int decimals=0) -> Tensor",
+        "Rounded to the nearest, halves to even; to a number of decimals.",
+        |a| {
+            let x = a.operand(0).unwrap();
+            if a.int(1) == 0 {
+                return ROUND.call(&[x], &[], a.target.as_ref()).map(Ret::from);
+            }
+            ensure!(
+                a.t(0).dtype().is_float(),
+                NotImplemented,
+                "\"round_vml_cpu\" not implemented for '{}'",
+                a.t(0).dtype().scalar_name()
+            );
+            let p = 10f64.powi(a.int(1).unsigned_abs().min(400) as i32);
+            let (up, down) = if a.int(1) > 0 { (p, 1.0 / p) } else { (1.0 / p, p) };
+            let _ = down;
+            let scaled = if a.int(1) > 0 {
+                MUL.call(&[x, Operand::S(up.into())], &[], None)?
+            } else {
+                DIV.call(&[x, Operand::S(p.into())], &[], None)?
+            };
+            let r = ROUND.call(&[Operand::T(scaled)], &[], None)?;
+            let row = if a.int(1) > 0 { &DIV } else { &MUL };
+            row.call(&[Operand::T(r), Operand::S(p.into())], &[], None).map(Ret::from)
+        },
+    );
     for schema in [
         "clamp(Tensor self, Operand? min=None, Operand? max=None) -> Tensor",
         "clip(Tensor self, Operand? min=None, Operand? max=None) -> Tensor",
@@ -792,17 +834,29 @@ pub(super) fn register(r: &mut Registry) {
         ensure!(a.int(0) >= 0, Runtime, "polygamma(n, x) does not support negative n.");
         POLYGAMMA_ROW.call(&[a.operand(1).unwrap()], &[a.sc(0)], None).map(Ret::from)
     });
-    r.op("fmi", "sub(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "self - alpha * other.", |a| with_alpha(&SUB, &SUB_ALPHA, a));
-    r.op("fm", "where(Tensor condition, Operand self, Operand other) -> Tensor", "Elements of self where condition, else of other.", |a| {
-        let (x, y) = (a.operand(1).unwrap(), a.operand(2).unwrap());
-        let cond = a.t(0).clone();
-        ensure!(cond.dtype() == Dtype::Bool || cond.dtype() == Dtype::U8, Runtime, "where expected condition to be a boolean tensor, but got a tensor with dtype {}", cond.dtype().scalar_name());
-        let d = result_type(&[x.clone(), y.clone()]);
-        if d.is_complex() {
-            return super::complex::choose_complex(&cond, &x, &y).map(Ret::from);
-        }
-        apply(WHERE.compiled(), &[Operand::T(cond), x, y], &[], d, d, a.target.as_ref()).map(Ret::from)
+    r.op("fmi", "sub(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "self - alpha * other.", |a| {
+        with_alpha(&SUB, &SUB_ALPHA, a)
     });
+    r.op(
+        "fm",
+        "where(Tensor condition, Operand self, Operand other) -> Tensor",
+        "Elements of self where condition, else of other.",
+        |a| {
+            let (x, y) = (a.operand(1).unwrap(), a.operand(2).unwrap());
+            let cond = a.t(0).clone();
+            ensure!(
+                cond.dtype() == Dtype::Bool || cond.dtype() == Dtype::U8,
+                Runtime,
+                "where expected condition to be a boolean tensor, but got a tensor with dtype {}",
+                cond.dtype().scalar_name()
+            );
+            let d = result_type(&[x.clone(), y.clone()]);
+            if d.is_complex() {
+                return super::complex::choose_complex(&cond, &x, &y).map(Ret::from);
+            }
+            apply(WHERE.compiled(), &[Operand::T(cond), x, y], &[], d, d, a.target.as_ref()).map(Ret::from)
+        },
+    );
 }
 
 /// Writes the result of an elementwise call over its first operand; the generic way for all in-place methods.

@@ -59,7 +59,9 @@ pub fn fill_value(s: Scalar, d: Dtype) -> Result<Tensor> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("_", "_index(Tensor self, Tensor?[] indices) -> Tensor", "Indexing with tensors.", |a| index(a.t(0), a.ots(1)).map(Into::into));
+    r.op("_", "_index(Tensor self, Tensor?[] indices) -> Tensor", "Indexing with tensors.", |a| {
+        index(a.t(0), a.ots(1)).map(Into::into)
+    });
     r.op(
         "fmi",
         "index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor",

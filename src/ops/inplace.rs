@@ -6,11 +6,11 @@
 
 use super::{copy, view};
 use crate::autograd::{Edge, Meta, is_grad_enabled, record};
+use crate::ensure;
 use crate::error::Result;
 use crate::layout::{Layout, show};
 use crate::storage::Storage;
 use crate::tensor::{Impl, Tensor};
-use crate::{ensure};
 use smallvec::smallvec;
 use std::sync::{Arc, OnceLock};
 
@@ -28,11 +28,7 @@ pub fn check_writable(target: &Tensor) -> Result<()> {
 /// Whether autograd allows a change in place.
 pub fn check_history(target: &Tensor) -> Result<()> {
     if is_grad_enabled() && target.requires_grad() {
-        ensure!(
-            !target.is_leaf(),
-            Runtime,
-            "a leaf Variable that requires grad is being used in an in-place operation."
-        );
+        ensure!(!target.is_leaf(), Runtime, "a leaf Variable that requires grad is being used in an in-place operation.");
         if let Some(base) = &target.0.view_of {
             ensure!(
                 !(base.requires_grad() && base.is_leaf()),
@@ -93,7 +89,9 @@ pub fn assign_named(target: &Tensor, value: Tensor, name: &'static str) -> Resul
         value.dtype().scalar_name(),
         target.dtype().scalar_name()
     );
-    let tracked = is_grad_enabled() && (value.requires_grad() || target.requires_grad()) && (target.dtype().is_float() || target.dtype().is_complex());
+    let tracked = is_grad_enabled()
+        && (value.requires_grad() || target.requires_grad())
+        && (target.dtype().is_float() || target.dtype().is_complex());
     let value = if tracked && value.dtype() != target.dtype() { copy::to_dtype(&value, target.dtype())? } else { value };
     copy::copy_raw(target, &value.detach())?;
     target.storage().bump_version();

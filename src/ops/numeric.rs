@@ -45,7 +45,12 @@ fn split(v: f64) -> (f64, i32) {
 pub fn mvlgamma(x: &Tensor, p: i64) -> Result<Tensor> {
     ensure!(p >= 1, Runtime, "p has to be greater than or equal to 1");
     ensure!(p < 1 << 20, Runtime, "mvlgamma: p = {p} is too large");
-    ensure!(!matches!(x.dtype(), Dtype::Bool) && !x.dtype().is_complex(), Runtime, "mvlgamma(): not implemented for '{}'", x.dtype().scalar_name());
+    ensure!(
+        !matches!(x.dtype(), Dtype::Bool) && !x.dtype().is_complex(),
+        Runtime,
+        "mvlgamma(): not implemented for '{}'",
+        x.dtype().scalar_name()
+    );
     let x = if x.dtype().is_integral() { copy::to_dtype(x, crate::dtype::default_dtype())? } else { x.clone() };
     let mut sum: Option<Tensor> = None;
     for j in 0..p {
@@ -61,25 +66,39 @@ pub fn mvlgamma(x: &Tensor, p: i64) -> Result<Tensor> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("fm", "frexp(Tensor self) -> (Tensor mantissa, Tensor exponent)", "Mantissa in [0.5, 1) and exponent of each element.", |a| {
-        frexp(a.t(0)).map(Ret::from)
-    });
-    r.op("fmi", "mvlgamma(Tensor self, int p) -> Tensor", "The logarithm of the multivariate gamma function of dimension p.", |a| {
-        mvlgamma(a.t(0), a.int(1)).map(Ret::from)
-    });
-    r.op("s", "multigammaln(Tensor self, int p) -> Tensor", "The logarithm of the multivariate gamma function of dimension p.", |a| {
-        mvlgamma(a.t(0), a.int(1)).map(Ret::from)
-    });
+    r.op(
+        "fm",
+        "frexp(Tensor self) -> (Tensor mantissa, Tensor exponent)",
+        "Mantissa in [0.5, 1) and exponent of each element.",
+        |a| frexp(a.t(0)).map(Ret::from),
+    );
+    r.op(
+        "fmi",
+        "mvlgamma(Tensor self, int p) -> Tensor",
+        "The logarithm of the multivariate gamma function of dimension p.",
+        |a| mvlgamma(a.t(0), a.int(1)).map(Ret::from),
+    );
+    r.op(
+        "s",
+        "multigammaln(Tensor self, int p) -> Tensor",
+        "The logarithm of the multivariate gamma function of dimension p.",
+        |a| mvlgamma(a.t(0), a.int(1)).map(Ret::from),
+    );
     r.op("s", "polygamma(int n, Tensor self) -> Tensor", "The n-th derivative of digamma.", |a| {
         ensure!(a.int(0) >= 0, Runtime, "polygamma(n, x) does not support negative n.");
         ew::POLYGAMMA_ROW.call(&[a.operand(1).unwrap()], &[a.sc(0)], None).map(Ret::from)
     });
-    r.op("m", "sum_to_size(Tensor self, int[] size) -> Tensor", "Summed over the dimensions that broadcasting would stretch.", |a| {
-        let (x, size) = (a.t(0), sizes(a.ints(1))?);
-        let lead = x.ndim().checked_sub(size.len());
-        let fits = lead.is_some_and(|l| size.iter().zip(&x.shape()[l..]).all(|(&s, &n)| s == n || s == 1));
-        ensure!(fits, Runtime, "size {{{}}} is not expandable to size {{{}}}.", show(&size), show(x.shape()));
-        let size: Dims = size;
-        reduce::sum_to(x, &size).map(Ret::from)
-    });
+    r.op(
+        "m",
+        "sum_to_size(Tensor self, int[] size) -> Tensor",
+        "Summed over the dimensions that broadcasting would stretch.",
+        |a| {
+            let (x, size) = (a.t(0), sizes(a.ints(1))?);
+            let lead = x.ndim().checked_sub(size.len());
+            let fits = lead.is_some_and(|l| size.iter().zip(&x.shape()[l..]).all(|(&s, &n)| s == n || s == 1));
+            ensure!(fits, Runtime, "size {{{}}} is not expandable to size {{{}}}.", show(&size), show(x.shape()));
+            let size: Dims = size;
+            reduce::sum_to(x, &size).map(Ret::from)
+        },
+    );
 }

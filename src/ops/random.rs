@@ -185,10 +185,19 @@ fn normal_of(mean: Operand, std: Operand, g: Option<&SharedGenerator>) -> Result
 /// Indices drawn with the probabilities (not necessarily normalised) of each row.
 pub fn multinomial(p: &Tensor, n: i64, replacement: bool, g: Option<&SharedGenerator>) -> Result<Tensor> {
     ensure!(p.ndim() == 1 || p.ndim() == 2, Runtime, "prob_dist must be 1 or 2 dim");
-    ensure!(p.dtype().is_float(), Runtime, "multinomial only supports floating-point dtypes for input, got: {}", p.dtype().scalar_name());
+    ensure!(
+        p.dtype().is_float(),
+        Runtime,
+        "multinomial only supports floating-point dtypes for input, got: {}",
+        p.dtype().scalar_name()
+    );
     ensure!(n > 0, Runtime, "cannot sample n_sample <= 0 samples");
     let cats = p.shape()[p.ndim() - 1];
-    ensure!(replacement || n as usize <= cats, Runtime, "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+    ensure!(
+        replacement || n as usize <= cats,
+        Runtime,
+        "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+    );
     p.check_data("multinomial")?;
     let single = p.dtype() != Dtype::F64;
     let wide = copy::contiguous(&copy::to_dtype(&p.detach(), Dtype::F64)?)?;
@@ -318,7 +327,11 @@ pub fn dropout(x: &Tensor, p: f64, training: bool, feature: bool) -> Result<Tens
     if p == 1.0 {
         return ew::mul(x, &Tensor::zeros(&[], x.dtype(), Device::Cpu)?);
     }
-    let noise = if feature { Tensor::empty(&feature_shape(x, true)?, x.dtype(), Device::Cpu)? } else { like(&x.detach(), None, None, None)? };
+    let noise = if feature {
+        Tensor::empty(&feature_shape(x, true)?, x.dtype(), Device::Cpu)?
+    } else {
+        like(&x.detach(), None, None, None)?
+    };
     fill(&noise, Draw::Bernoulli(1.0 - p), None)?;
     let noise = ew::DIV.call(&[Operand::T(noise), Operand::S(Scalar::Float(1.0 - p))], &[], None)?;
     ew::mul(x, &noise)
@@ -334,7 +347,11 @@ pub fn alpha_dropout(x: &Tensor, p: f64, training: bool, feature: bool) -> Resul
         return ew::mul(x, &Tensor::zeros(&[], x.dtype(), Device::Cpu)?);
     }
     const ALPHA: f64 = 1.758_099_340_847_376_6;
-    let noise = if feature { Tensor::empty(&feature_shape(x, true)?, x.dtype(), Device::Cpu)? } else { like(&x.detach(), None, None, None)? };
+    let noise = if feature {
+        Tensor::empty(&feature_shape(x, true)?, x.dtype(), Device::Cpu)?
+    } else {
+        like(&x.detach(), None, None, None)?
+    };
     fill(&noise, Draw::Bernoulli(1.0 - p), None)?;
     let a = 1.0 / ((ALPHA * ALPHA * p + 1.0) * (1.0 - p)).sqrt();
     let shift = ew::SUB.call(&[Operand::T(noise.clone()), Operand::S(Scalar::Int(1))], &[], None)?;
@@ -377,39 +394,71 @@ fn randint_check(low: i64, high: i64, dtype: Dtype) -> Result<Draw> {
 
 pub(super) fn register(r: &mut Registry) {
     for (schema, normal) in [
-        ("rand(int[] size, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor", false),
-        ("randn(int[] size, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor", true),
+        (
+            "rand(int[] size, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
+            false,
+        ),
+        (
+            "randn(int[] size, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
+            true,
+        ),
     ] {
-        r.op("f", schema, "Numbers uniform in [0, 1), or standard normal.", if normal {
-            |a| finish(randn(&sizes(a.ints(0))?, a.dtype(2).unwrap_or_else(default_dtype), device_of(a.device(4))?, a.generator(1))?, a.ob(6))
-        } else {
-            |a| {
-                let t = sized(a, 0, 2)?;
-                float_only("check_uniform_bounds", t.dtype())?;
-                fill(&t, Draw::Uniform(0.0, 1.0), a.generator(1))?;
-                finish(t, a.ob(6))
-            }
-        });
+        r.op(
+            "f",
+            schema,
+            "Numbers uniform in [0, 1), or standard normal.",
+            if normal {
+                |a| {
+                    finish(
+                        randn(
+                            &sizes(a.ints(0))?,
+                            a.dtype(2).unwrap_or_else(default_dtype),
+                            device_of(a.device(4))?,
+                            a.generator(1),
+                        )?,
+                        a.ob(6),
+                    )
+                }
+            } else {
+                |a| {
+                    let t = sized(a, 0, 2)?;
+                    float_only("check_uniform_bounds", t.dtype())?;
+                    fill(&t, Draw::Uniform(0.0, 1.0), a.generator(1))?;
+                    finish(t, a.ob(6))
+                }
+            },
+        );
     }
     for (schema, normal) in [
-        ("rand_like(Tensor self, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False, MemoryFormat? memory_format=None) -> Tensor", false),
-        ("randn_like(Tensor self, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False, MemoryFormat? memory_format=None) -> Tensor", true),
+        (
+            "rand_like(Tensor self, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False, MemoryFormat? memory_format=None) -> Tensor",
+            false,
+        ),
+        (
+            "randn_like(Tensor self, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False, MemoryFormat? memory_format=None) -> Tensor",
+            true,
+        ),
     ] {
-        r.op("f", schema, "rand or randn in the shape of a tensor.", if normal {
-            |a| {
-                let t = like(a.t(0), a.dtype(2), a.device(4), a.memory_format(7))?;
-                float_only("normal_kernel_cpu", t.dtype())?;
-                fill(&t, Draw::Normal(0.0, 1.0), a.generator(1))?;
-                finish(t, a.ob(6))
-            }
-        } else {
-            |a| {
-                let t = like(a.t(0), a.dtype(2), a.device(4), a.memory_format(7))?;
-                float_only("check_uniform_bounds", t.dtype())?;
-                fill(&t, Draw::Uniform(0.0, 1.0), a.generator(1))?;
-                finish(t, a.ob(6))
-            }
-        });
+        r.op(
+            "f",
+            schema,
+            "rand or randn in the shape of a tensor.",
+            if normal {
+                |a| {
+                    let t = like(a.t(0), a.dtype(2), a.device(4), a.memory_format(7))?;
+                    float_only("normal_kernel_cpu", t.dtype())?;
+                    fill(&t, Draw::Normal(0.0, 1.0), a.generator(1))?;
+                    finish(t, a.ob(6))
+                }
+            } else {
+                |a| {
+                    let t = like(a.t(0), a.dtype(2), a.device(4), a.memory_format(7))?;
+                    float_only("check_uniform_bounds", t.dtype())?;
+                    fill(&t, Draw::Uniform(0.0, 1.0), a.generator(1))?;
+                    finish(t, a.ob(6))
+                }
+            },
+        );
     }
     r.op("f", "randint(int high, int[] size, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor", "Integers in [0, high).", |a| {
         let d = a.dtype(3).unwrap_or(Dtype::I64);
@@ -444,108 +493,189 @@ pub(super) fn register(r: &mut Registry) {
         }
         finish(if a.dtype(2).is_none() { t } else { copy::to_dtype(&t, a.dtype(2).unwrap())? }, a.ob(6))
     });
-    r.op("f", "normal(Tensor mean, Tensor std, *, Generator? generator=None) -> Tensor", "Normal numbers.", |a| normal_of(a.operand(0).unwrap(), a.operand(1).unwrap(), a.generator(2)).map(Ret::from));
+    r.op("f", "normal(Tensor mean, Tensor std, *, Generator? generator=None) -> Tensor", "Normal numbers.", |a| {
+        normal_of(a.operand(0).unwrap(), a.operand(1).unwrap(), a.generator(2)).map(Ret::from)
+    });
     r.op("f", "normal(Tensor mean, float std=1, *, Generator? generator=None) -> Tensor", "Normal numbers.", |a| {
         normal_draw(0.0, a.f(1))?;
         normal_of(a.operand(0).unwrap(), a.operand(1).unwrap(), a.generator(2)).map(Ret::from)
     });
-    r.op("f", "normal(float mean, Tensor std, *, Generator? generator=None) -> Tensor", "Normal numbers.", |a| normal_of(a.operand(0).unwrap(), a.operand(1).unwrap(), a.generator(2)).map(Ret::from));
+    r.op("f", "normal(float mean, Tensor std, *, Generator? generator=None) -> Tensor", "Normal numbers.", |a| {
+        normal_of(a.operand(0).unwrap(), a.operand(1).unwrap(), a.generator(2)).map(Ret::from)
+    });
     r.op("f", "normal(float mean, float std, int[] size, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor", "Normal numbers.", |a| {
         let t = Tensor::empty(&sizes(a.ints(2))?, a.dtype(4).unwrap_or_else(default_dtype), device_of(a.device(6))?)?;
         float_only("normal_kernel_cpu", t.dtype())?;
         fill(&t, normal_draw(a.f(0), a.f(1))?, a.generator(3))?;
         finish(t, a.ob(8))
     });
-    r.op("m", "normal_(Tensor self, float mean=0, float std=1, *, Generator? generator=None) -> Tensor", "Normal numbers over self.", |a| {
-        float_only("normal_kernel_cpu", a.t(0).dtype())?;
-        draw_into(a.t(0), normal_draw(a.f(1), a.f(2))?, a.generator(3))
+    r.op(
+        "m",
+        "normal_(Tensor self, float mean=0, float std=1, *, Generator? generator=None) -> Tensor",
+        "Normal numbers over self.",
+        |a| {
+            float_only("normal_kernel_cpu", a.t(0).dtype())?;
+            draw_into(a.t(0), normal_draw(a.f(1), a.f(2))?, a.generator(3))
+        },
+    );
+    r.op(
+        "m",
+        "uniform_(Tensor self, float from=0, float to=1, *, Generator? generator=None) -> Tensor",
+        "Numbers uniform in [from, to) over self.",
+        |a| {
+            float_only("check_uniform_bounds", a.t(0).dtype())?;
+            ensure!(
+                a.f(1) <= a.f(2),
+                Runtime,
+                "uniform_ expects to return a [from, to) range, but found from={} > to={}",
+                a.f(1),
+                a.f(2)
+            );
+            draw_into(a.t(0), Draw::Uniform(a.f(1), a.f(2)), a.generator(3))
+        },
+    );
+    r.op(
+        "m",
+        "random_(Tensor self, *, Generator? generator=None) -> Tensor",
+        "Integers over the dtype's whole range over self.",
+        |a| {
+            let (modulus, wide) = match a.t(0).dtype() {
+                Dtype::Bool => (2, false),
+                Dtype::U8 => (256, false),
+                Dtype::I8 => (128, false),
+                Dtype::I16 => (32768, false),
+                Dtype::I32 => (1 << 31, false),
+                Dtype::I64 => (1 << 63, true),
+                Dtype::F16 => ((1 << 11) + 1, false),
+                Dtype::BF16 => ((1 << 8) + 1, false),
+                Dtype::F32 => ((1 << 24) + 1, false),
+                _ => ((1 << 53) + 1, true),
+            };
+            draw_into(a.t(0), Draw::Unbounded(modulus, wide), a.generator(1))
+        },
+    );
+    r.op("m", "random_(Tensor self, int to, *, Generator? generator=None) -> Tensor", "Integers in [0, to) over self.", |a| {
+        draw_into(a.t(0), span(0, a.int(1))?, a.generator(2))
     });
-    r.op("m", "uniform_(Tensor self, float from=0, float to=1, *, Generator? generator=None) -> Tensor", "Numbers uniform in [from, to) over self.", |a| {
-        float_only("check_uniform_bounds", a.t(0).dtype())?;
-        ensure!(a.f(1) <= a.f(2), Runtime, "uniform_ expects to return a [from, to) range, but found from={} > to={}", a.f(1), a.f(2));
-        draw_into(a.t(0), Draw::Uniform(a.f(1), a.f(2)), a.generator(3))
-    });
-    r.op("m", "random_(Tensor self, *, Generator? generator=None) -> Tensor", "Integers over the dtype's whole range over self.", |a| {
-        let (modulus, wide) = match a.t(0).dtype() {
-            Dtype::Bool => (2, false),
-            Dtype::U8 => (256, false),
-            Dtype::I8 => (128, false),
-            Dtype::I16 => (32768, false),
-            Dtype::I32 => (1 << 31, false),
-            Dtype::I64 => (1 << 63, true),
-            Dtype::F16 => ((1 << 11) + 1, false),
-            Dtype::BF16 => ((1 << 8) + 1, false),
-            Dtype::F32 => ((1 << 24) + 1, false),
-            _ => ((1 << 53) + 1, true),
-        };
-        draw_into(a.t(0), Draw::Unbounded(modulus, wide), a.generator(1))
-    });
-    r.op("m", "random_(Tensor self, int to, *, Generator? generator=None) -> Tensor", "Integers in [0, to) over self.", |a| draw_into(a.t(0), span(0, a.int(1))?, a.generator(2)));
-    r.op("m", "random_(Tensor self, int from, int? to, *, Generator? generator=None) -> Tensor", "Integers in [from, to) over self.", |a| {
-        let d = match a.oint(2) {
-            Some(to) => span(a.int(1), to)?,
-            None if a.int(1) == i64::MIN => Draw::Bits64,
-            None => Draw::Int(a.int(1), (i64::MAX as u64).wrapping_sub(a.int(1) as u64).wrapping_add(1)),
-        };
-        draw_into(a.t(0), d, a.generator(3))
-    });
-    r.op("m", "bernoulli_(Tensor self, float p=0.5, *, Generator? generator=None) -> Tensor", "1 with probability p over self.", |a| {
-        ensure!((0.0..=1.0).contains(&a.f(1)), Runtime, "bernoulli_ expects p to be in [0, 1], but got p={}", a.f(1));
-        draw_into(a.t(0), Draw::Bernoulli(a.f(1)), a.generator(2))
-    });
-    r.op("m", "bernoulli_(Tensor self, Tensor p, *, Generator? generator=None) -> Tensor", "1 with probability p over self.", |a| {
-        let p = view::expand(&a.t(1).detach(), a.t(0).shape())?;
-        inplace::assign(a.t(0), bernoulli(&p, a.t(0).dtype(), a.generator(2))?)?;
-        Ok(a.t(0).clone().into())
-    });
-    r.op("fm", "bernoulli(Tensor self, *, Generator? generator=None) -> Tensor", "1 with the probability given by each element.", |a| {
-        float_only("bernoulli_tensor_cpu_p_", a.t(0).dtype())?;
-        bernoulli(&a.t(0).detach(), a.t(0).dtype(), a.generator(1)).map(Ret::from)
-    });
-    r.op("fm", "bernoulli(Tensor self, float p, *, Generator? generator=None) -> Tensor", "1 with probability p, in the shape of self.", |a| {
-        ensure!((0.0..=1.0).contains(&a.f(1)), Runtime, "bernoulli_ expects p to be in [0, 1], but got p={}", a.f(1));
-        let t = like(&a.t(0).detach(), None, None, None)?;
-        fill(&t, Draw::Bernoulli(a.f(1)), a.generator(2))?;
-        Ok(t.into())
-    });
-    r.op("m", "exponential_(Tensor self, float lambd=1, *, Generator? generator=None) -> Tensor", "Exponential numbers over self.", |a| {
-        float_only("exponential_cpu", a.t(0).dtype())?;
-        ensure!(a.f(1) > 0.0, Runtime, "exponential_ expects lambda > 0.0, but found lambda={}", a.f(1));
-        draw_into(a.t(0), Draw::Exponential(a.f(1)), a.generator(2))
-    });
+    r.op(
+        "m",
+        "random_(Tensor self, int from, int? to, *, Generator? generator=None) -> Tensor",
+        "Integers in [from, to) over self.",
+        |a| {
+            let d = match a.oint(2) {
+                Some(to) => span(a.int(1), to)?,
+                None if a.int(1) == i64::MIN => Draw::Bits64,
+                None => Draw::Int(a.int(1), (i64::MAX as u64).wrapping_sub(a.int(1) as u64).wrapping_add(1)),
+            };
+            draw_into(a.t(0), d, a.generator(3))
+        },
+    );
+    r.op(
+        "m",
+        "bernoulli_(Tensor self, float p=0.5, *, Generator? generator=None) -> Tensor",
+        "1 with probability p over self.",
+        |a| {
+            ensure!((0.0..=1.0).contains(&a.f(1)), Runtime, "bernoulli_ expects p to be in [0, 1], but got p={}", a.f(1));
+            draw_into(a.t(0), Draw::Bernoulli(a.f(1)), a.generator(2))
+        },
+    );
+    r.op(
+        "m",
+        "bernoulli_(Tensor self, Tensor p, *, Generator? generator=None) -> Tensor",
+        "1 with probability p over self.",
+        |a| {
+            let p = view::expand(&a.t(1).detach(), a.t(0).shape())?;
+            inplace::assign(a.t(0), bernoulli(&p, a.t(0).dtype(), a.generator(2))?)?;
+            Ok(a.t(0).clone().into())
+        },
+    );
+    r.op(
+        "fm",
+        "bernoulli(Tensor self, *, Generator? generator=None) -> Tensor",
+        "1 with the probability given by each element.",
+        |a| {
+            float_only("bernoulli_tensor_cpu_p_", a.t(0).dtype())?;
+            bernoulli(&a.t(0).detach(), a.t(0).dtype(), a.generator(1)).map(Ret::from)
+        },
+    );
+    r.op(
+        "fm",
+        "bernoulli(Tensor self, float p, *, Generator? generator=None) -> Tensor",
+        "1 with probability p, in the shape of self.",
+        |a| {
+            ensure!((0.0..=1.0).contains(&a.f(1)), Runtime, "bernoulli_ expects p to be in [0, 1], but got p={}", a.f(1));
+            let t = like(&a.t(0).detach(), None, None, None)?;
+            fill(&t, Draw::Bernoulli(a.f(1)), a.generator(2))?;
+            Ok(t.into())
+        },
+    );
+    r.op(
+        "m",
+        "exponential_(Tensor self, float lambd=1, *, Generator? generator=None) -> Tensor",
+        "Exponential numbers over self.",
+        |a| {
+            float_only("exponential_cpu", a.t(0).dtype())?;
+            ensure!(a.f(1) > 0.0, Runtime, "exponential_ expects lambda > 0.0, but found lambda={}", a.f(1));
+            draw_into(a.t(0), Draw::Exponential(a.f(1)), a.generator(2))
+        },
+    );
     r.op("m", "geometric_(Tensor self, float p, *, Generator? generator=None) -> Tensor", "Geometric numbers over self.", |a| {
         ensure!(a.f(1) > 0.0 && a.f(1) < 1.0, Runtime, "geometric_ expects p to be in (0, 1), but got p={}", a.f(1));
         draw_into(a.t(0), Draw::Geometric(a.f(1)), a.generator(2))
     });
-    r.op("m", "cauchy_(Tensor self, float median=0, float sigma=1, *, Generator? generator=None) -> Tensor", "Cauchy numbers over self.", |a| {
-        float_only("cauchy_cpu", a.t(0).dtype())?;
-        ensure!(a.f(2) > 0.0, Runtime, "cauchy_ expects sigma > 0.0, but found sigma={}", a.f(2));
-        draw_into(a.t(0), Draw::Cauchy(a.f(1), a.f(2)), a.generator(3))
-    });
-    r.op("m", "log_normal_(Tensor self, float mean=1, float std=2, *, Generator? generator=None) -> Tensor", "Log-normal numbers over self.", |a| {
-        float_only("log_normal_cpu", a.t(0).dtype())?;
-        ensure!(a.f(2) > 0.0, Runtime, "log_normal_ expects std > 0.0, but found std={}", a.f(2));
-        draw_into(a.t(0), Draw::LogNormal(a.f(1), a.f(2)), a.generator(3))
-    });
-    r.op("fm", "multinomial(Tensor self, int num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor", "Indices drawn with given probabilities.", |a| {
-        multinomial(a.t(0), a.int(1), a.b(2), a.generator(3)).map(Ret::from)
-    });
-    r.op("f", "poisson(Tensor self, Generator? generator=None) -> Tensor", "Poisson numbers with the rate given by each element.", |a| {
-        float_only("poisson_cpu", a.t(0).dtype())?;
-        let rates = copy::contiguous(&copy::to_dtype(&a.t(0).detach(), Dtype::F64)?)?;
-        ensure!(rates.data::<f64>().iter().all(|v| *v >= 0.0), Runtime, "invalid Poisson rate, expected rate to be non-negative");
-        let out = rates.empty_like()?;
-        with_generator(a.generator(1), |g| {
-            for (o, r) in out.data_mut::<f64>().iter_mut().zip(rates.data::<f64>()) {
-                *o = poisson(*r, g);
-            }
-        });
-        copy::to_dtype(&out, a.t(0).dtype()).map(Ret::from)
-    });
+    r.op(
+        "m",
+        "cauchy_(Tensor self, float median=0, float sigma=1, *, Generator? generator=None) -> Tensor",
+        "Cauchy numbers over self.",
+        |a| {
+            float_only("cauchy_cpu", a.t(0).dtype())?;
+            ensure!(a.f(2) > 0.0, Runtime, "cauchy_ expects sigma > 0.0, but found sigma={}", a.f(2));
+            draw_into(a.t(0), Draw::Cauchy(a.f(1), a.f(2)), a.generator(3))
+        },
+    );
+    r.op(
+        "m",
+        "log_normal_(Tensor self, float mean=1, float std=2, *, Generator? generator=None) -> Tensor",
+        "Log-normal numbers over self.",
+        |a| {
+            float_only("log_normal_cpu", a.t(0).dtype())?;
+            ensure!(a.f(2) > 0.0, Runtime, "log_normal_ expects std > 0.0, but found std={}", a.f(2));
+            draw_into(a.t(0), Draw::LogNormal(a.f(1), a.f(2)), a.generator(3))
+        },
+    );
+    r.op(
+        "fm",
+        "multinomial(Tensor self, int num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor",
+        "Indices drawn with given probabilities.",
+        |a| multinomial(a.t(0), a.int(1), a.b(2), a.generator(3)).map(Ret::from),
+    );
+    r.op(
+        "f",
+        "poisson(Tensor self, Generator? generator=None) -> Tensor",
+        "Poisson numbers with the rate given by each element.",
+        |a| {
+            float_only("poisson_cpu", a.t(0).dtype())?;
+            let rates = copy::contiguous(&copy::to_dtype(&a.t(0).detach(), Dtype::F64)?)?;
+            ensure!(
+                rates.data::<f64>().iter().all(|v| *v >= 0.0),
+                Runtime,
+                "invalid Poisson rate, expected rate to be non-negative"
+            );
+            let out = rates.empty_like()?;
+            with_generator(a.generator(1), |g| {
+                for (o, r) in out.data_mut::<f64>().iter_mut().zip(rates.data::<f64>()) {
+                    *o = poisson(*r, g);
+                }
+            });
+            copy::to_dtype(&out, a.t(0).dtype()).map(Ret::from)
+        },
+    );
     r.op("f", "binomial(Tensor count, Tensor prob, Generator? generator=None) -> Tensor", "Binomial numbers.", |a| {
         float_only("binomial_cpu", a.t(0).dtype())?;
         let shape = crate::layout::broadcast(a.t(0).shape(), a.t(1).shape())?;
-        let wide = |t: &Tensor| -> Result<Tensor> { copy::contiguous(&view::expand(&copy::to_dtype(&t.detach(), Dtype::F64)?, &shape)?) };
+        let wide = |t: &Tensor| -> Result<Tensor> {
+            copy::contiguous(&view::expand(&copy::to_dtype(&t.detach(), Dtype::F64)?, &shape)?)
+        };
         let (n, p) = (wide(a.t(0))?, wide(a.t(1))?);
         ensure!(n.data::<f64>().iter().all(|v| (0.0..1e9).contains(v)), Runtime, "binomial: counts must lie in [0, 1e9)");
         let out = n.empty_like()?;
@@ -556,12 +686,18 @@ pub(super) fn register(r: &mut Registry) {
         });
         copy::to_dtype(&out, a.t(0).dtype()).map(Ret::from)
     });
-    r.op("n", "dropout(Tensor self, float p=0.5, bool training=True, bool inplace=False) -> Tensor", "Zeroes elements with probability p and scales the others by 1 / (1 - p).", |a| {
-        maybe_inplace(a.t(0), dropout(a.t(0), a.f(1), a.b(2), false)?, a.b(3))
-    });
-    r.op("f", "dropout(Tensor self, float p, bool train) -> Tensor", "Zeroes elements with probability p and scales the others by 1 / (1 - p).", |a| {
-        dropout(a.t(0), a.f(1), a.b(2), false).map(Ret::from)
-    });
+    r.op(
+        "n",
+        "dropout(Tensor self, float p=0.5, bool training=True, bool inplace=False) -> Tensor",
+        "Zeroes elements with probability p and scales the others by 1 / (1 - p).",
+        |a| maybe_inplace(a.t(0), dropout(a.t(0), a.f(1), a.b(2), false)?, a.b(3)),
+    );
+    r.op(
+        "f",
+        "dropout(Tensor self, float p, bool train) -> Tensor",
+        "Zeroes elements with probability p and scales the others by 1 / (1 - p).",
+        |a| dropout(a.t(0), a.f(1), a.b(2), false).map(Ret::from),
+    );
     for schema in [
         "dropout1d(Tensor self, float p=0.5, bool training=True, bool inplace=False) -> Tensor",
         "dropout2d(Tensor self, float p=0.5, bool training=True, bool inplace=False) -> Tensor",
@@ -574,14 +710,24 @@ pub(super) fn register(r: &mut Registry) {
             maybe_inplace(x, dropout(x, a.f(1), a.b(2), true)?, a.b(3))
         });
     }
-    r.op("f", "feature_dropout(Tensor self, float p, bool train) -> Tensor", "Zeroes whole channels.", |a| dropout(a.t(0), a.f(1), a.b(2), true).map(Ret::from));
-    r.op("n", "alpha_dropout(Tensor self, float p=0.5, bool training=False, bool inplace=False) -> Tensor", "Dropout for SELU networks.", |a| {
-        maybe_inplace(a.t(0), alpha_dropout(a.t(0), a.f(1), a.b(2), false)?, a.b(3))
+    r.op("f", "feature_dropout(Tensor self, float p, bool train) -> Tensor", "Zeroes whole channels.", |a| {
+        dropout(a.t(0), a.f(1), a.b(2), true).map(Ret::from)
     });
-    r.op("n", "feature_alpha_dropout(Tensor self, float p=0.5, bool training=False, bool inplace=False) -> Tensor", "alpha_dropout of whole channels.", |a| {
-        maybe_inplace(a.t(0), alpha_dropout(a.t(0), a.f(1), a.b(2), true)?, a.b(3))
+    r.op(
+        "n",
+        "alpha_dropout(Tensor self, float p=0.5, bool training=False, bool inplace=False) -> Tensor",
+        "Dropout for SELU networks.",
+        |a| maybe_inplace(a.t(0), alpha_dropout(a.t(0), a.f(1), a.b(2), false)?, a.b(3)),
+    );
+    r.op(
+        "n",
+        "feature_alpha_dropout(Tensor self, float p=0.5, bool training=False, bool inplace=False) -> Tensor",
+        "alpha_dropout of whole channels.",
+        |a| maybe_inplace(a.t(0), alpha_dropout(a.t(0), a.f(1), a.b(2), true)?, a.b(3)),
+    );
+    r.op("f", "alpha_dropout(Tensor self, float p, bool train) -> Tensor", "Dropout for SELU networks.", |a| {
+        alpha_dropout(a.t(0), a.f(1), a.b(2), false).map(Ret::from)
     });
-    r.op("f", "alpha_dropout(Tensor self, float p, bool train) -> Tensor", "Dropout for SELU networks.", |a| alpha_dropout(a.t(0), a.f(1), a.b(2), false).map(Ret::from));
 }
 
 /// 1 with the probability given by each element.
@@ -590,7 +736,11 @@ fn bernoulli(p: &Tensor, dtype: Dtype, g: Option<&SharedGenerator>) -> Result<Te
     let single = p.dtype() != Dtype::F64;
     let wide = copy::contiguous(&copy::to_dtype(p, if single { Dtype::F32 } else { Dtype::F64 })?)?;
     let mut bits = vec![false; p.numel()];
-    let fits = if single { wide.data::<f32>().iter().all(|v| (0.0..=1.0).contains(v)) } else { wide.data::<f64>().iter().all(|v| (0.0..=1.0).contains(v)) };
+    let fits = if single {
+        wide.data::<f32>().iter().all(|v| (0.0..=1.0).contains(v))
+    } else {
+        wide.data::<f64>().iter().all(|v| (0.0..=1.0).contains(v))
+    };
     ensure!(fits, Runtime, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.");
     with_generator(g, |g| {
         if single {

@@ -142,9 +142,9 @@ fn param(part: &'static str, keyword_only: bool, text: &str) -> Param {
         "None" => Default::None,
         "True" => Default::Number(Scalar::Bool(true)),
         "False" => Default::Number(Scalar::Bool(false)),
-        v if v.starts_with('[') => {
-            Default::Ints(v.trim_matches(['[', ']']).split(',').filter(|s| !s.trim().is_empty()).map(|s| s.trim().parse().unwrap()).collect())
-        }
+        v if v.starts_with('[') => Default::Ints(
+            v.trim_matches(['[', ']']).split(',').filter(|s| !s.trim().is_empty()).map(|s| s.trim().parse().unwrap()).collect(),
+        ),
         v if v.starts_with(['\'', '"']) => Default::Str(v.trim_matches(['\'', '"'])),
         v => Default::Number(match v.parse::<i64>() {
             Ok(i) if parsed != Ty::Float => Scalar::Int(i),
@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn parses_a_line() {
-        let s = Schema::parse("max(Tensor self, int dim, int[2] k=[1, 2], *, bool keepdim=False, ScalarType? dtype=None) -> (Tensor values, Tensor indices)");
+        let s = Schema::parse(
+            "max(Tensor self, int dim, int[2] k=[1, 2], *, bool keepdim=False, ScalarType? dtype=None) -> (Tensor values, Tensor indices)",
+        );
         assert_eq!(s.name, "max");
         assert_eq!(s.params.len(), 5);
         assert_eq!(s.params[2].default, Some(Default::Ints(vec![1, 2])));

@@ -240,10 +240,7 @@ pub fn expand_sizes(x: &Tensor, shape: &[i64]) -> Result<Tensor> {
         out.push(match s {
             -1 if i >= lead => x.shape()[i - lead],
             s if s >= 0 => s as usize,
-            _ => bail!(
-                Runtime,
-                "The expanded size of the tensor ({s}) isn't allowed in a leading, non-existing dimension {i}"
-            ),
+            _ => bail!(Runtime, "The expanded size of the tensor ({s}) isn't allowed in a leading, non-existing dimension {i}"),
         });
     }
     expand(x, &out)
@@ -444,7 +441,8 @@ pub fn diagonal(x: &Tensor, offset: i64, dim1: i64, dim2: i64) -> Result<Tensor>
         let len = if offset >= 0 { rows.min(cols.saturating_sub(offset)) } else { rows.saturating_add(offset).min(cols) }.max(0);
         let mut start = l.offset;
         if len > 0 {
-            start += if offset >= 0 { offset as usize * l.strides[b] as usize } else { (-offset) as usize * l.strides[a] as usize };
+            start +=
+                if offset >= 0 { offset as usize * l.strides[b] as usize } else { (-offset) as usize * l.strides[a] as usize };
         }
         let (mut shape, mut strides) = (Dims::new(), Strides::new());
         for d in (0..l.ndim()).filter(|&d| d != a && d != b) {
@@ -516,7 +514,14 @@ pub fn view_dtype(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
             dtype.scalar_name()
         );
         let last = x.ndim() - 1;
-        ensure!(strides[last] == 1 || shape[last] <= 1, Runtime, "self.stride(-1) must be 1 to view {} as {} (different element sizes), but got {}", x.dtype().scalar_name(), dtype.scalar_name(), strides[last]);
+        ensure!(
+            strides[last] == 1 || shape[last] <= 1,
+            Runtime,
+            "self.stride(-1) must be 1 to view {} as {} (different element sizes), but got {}",
+            x.dtype().scalar_name(),
+            dtype.scalar_name(),
+            strides[last]
+        );
         if from > to {
             let k = from / to;
             shape[last] *= k;
@@ -524,7 +529,8 @@ pub fn view_dtype(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
             offset *= k;
         } else {
             let k = to / from;
-            let fits = shape[last].is_multiple_of(k) && offset.is_multiple_of(k) && strides[..last].iter().all(|s| s % k as isize == 0);
+            let fits =
+                shape[last].is_multiple_of(k) && offset.is_multiple_of(k) && strides[..last].iter().all(|s| s % k as isize == 0);
             ensure!(
                 fits,
                 Runtime,
@@ -549,10 +555,18 @@ pub(super) fn register(r: &mut Registry) {
     r.op("m", "view(Tensor self, ScalarType dtype) -> Tensor", "The bytes under another dtype.", |a| {
         view_dtype(a.t(0), a.dtype(1).unwrap()).map(Ret::from)
     });
-    r.op("fm", "reshape(Tensor self, int[] shape) -> Tensor", "Another shape; a view where possible.", |a| reshape(a.t(0), a.ints(1)).map(Ret::from));
-    r.op("m", "view_as(Tensor self, Tensor other) -> Tensor", "view with the shape of other.", |a| view(a.t(0), a.t(1).shape()).map(Ret::from));
-    r.op("m", "reshape_as(Tensor self, Tensor other) -> Tensor", "reshape with the shape of other.", |a| reshape_to(a.t(0), a.t(1).shape()).map(Ret::from));
-    r.op("fm", "permute(Tensor self, int[] dims) -> Tensor", "Dimensions in another order.", |a| permute(a.t(0), a.ints(1)).map(Ret::from));
+    r.op("fm", "reshape(Tensor self, int[] shape) -> Tensor", "Another shape; a view where possible.", |a| {
+        reshape(a.t(0), a.ints(1)).map(Ret::from)
+    });
+    r.op("m", "view_as(Tensor self, Tensor other) -> Tensor", "view with the shape of other.", |a| {
+        view(a.t(0), a.t(1).shape()).map(Ret::from)
+    });
+    r.op("m", "reshape_as(Tensor self, Tensor other) -> Tensor", "reshape with the shape of other.", |a| {
+        reshape_to(a.t(0), a.t(1).shape()).map(Ret::from)
+    });
+    r.op("fm", "permute(Tensor self, int[] dims) -> Tensor", "Dimensions in another order.", |a| {
+        permute(a.t(0), a.ints(1)).map(Ret::from)
+    });
     for name in ["transpose", "swapaxes", "swapdims"] {
         let schema = match name {
             "transpose" => "transpose(Tensor self, int dim0, int dim1) -> Tensor",
@@ -561,55 +575,104 @@ pub(super) fn register(r: &mut Registry) {
         };
         r.op("fm", schema, "Two dimensions exchanged.", |a| transpose(a.t(0), a.int(1), a.int(2)).map(Ret::from));
     }
-    r.op("m", "transpose_(Tensor self, int dim0, int dim1) -> Tensor", "transpose in place.", |a| transpose(a.t(0), a.int(1), a.int(2)).map(Ret::Replace));
+    r.op("m", "transpose_(Tensor self, int dim0, int dim1) -> Tensor", "transpose in place.", |a| {
+        transpose(a.t(0), a.int(1), a.int(2)).map(Ret::Replace)
+    });
     r.op("fm", "t(Tensor self) -> Tensor", "A matrix transposed.", |a| t(a.t(0)).map(Ret::from));
     r.op("m", "t_(Tensor self) -> Tensor", "t in place.", |a| t(a.t(0)).map(Ret::Replace));
-    r.op("m", "expand(Tensor self, int[] size, *, bool implicit=False) -> Tensor", "Stretches dimensions of size 1 without memory; -1 keeps a size.", |a| {
-        expand_sizes(a.t(0), a.ints(1)).map(Ret::from)
+    r.op(
+        "m",
+        "expand(Tensor self, int[] size, *, bool implicit=False) -> Tensor",
+        "Stretches dimensions of size 1 without memory; -1 keeps a size.",
+        |a| expand_sizes(a.t(0), a.ints(1)).map(Ret::from),
+    );
+    r.op("m", "expand_as(Tensor self, Tensor other) -> Tensor", "expand to the shape of other.", |a| {
+        expand(a.t(0), a.t(1).shape()).map(Ret::from)
     });
-    r.op("m", "expand_as(Tensor self, Tensor other) -> Tensor", "expand to the shape of other.", |a| expand(a.t(0), a.t(1).shape()).map(Ret::from));
     r.op("fm", "broadcast_to(Tensor self, int[] size) -> Tensor", "expand.", |a| expand_sizes(a.t(0), a.ints(1)).map(Ret::from));
     r.op("fm", "squeeze(Tensor self) -> Tensor", "Without the dimensions of size 1.", |a| squeeze(a.t(0), None).map(Ret::from));
-    r.op("fm", "squeeze(Tensor self, int[1] dim) -> Tensor", "Without these dimensions where of size 1.", |a| squeeze(a.t(0), Some(a.ints(1))).map(Ret::from));
-    r.op("m", "squeeze_(Tensor self, int[1]? dim=None) -> Tensor", "squeeze in place.", |a| squeeze(a.t(0), a.oints(1)).map(Ret::Replace));
-    r.op("fm", "unsqueeze(Tensor self, int dim) -> Tensor", "With a dimension of size 1 inserted.", |a| unsqueeze(a.t(0), a.int(1)).map(Ret::from));
-    r.op("m", "unsqueeze_(Tensor self, int dim) -> Tensor", "unsqueeze in place.", |a| unsqueeze(a.t(0), a.int(1)).map(Ret::Replace));
+    r.op("fm", "squeeze(Tensor self, int[1] dim) -> Tensor", "Without these dimensions where of size 1.", |a| {
+        squeeze(a.t(0), Some(a.ints(1))).map(Ret::from)
+    });
+    r.op("m", "squeeze_(Tensor self, int[1]? dim=None) -> Tensor", "squeeze in place.", |a| {
+        squeeze(a.t(0), a.oints(1)).map(Ret::Replace)
+    });
+    r.op("fm", "unsqueeze(Tensor self, int dim) -> Tensor", "With a dimension of size 1 inserted.", |a| {
+        unsqueeze(a.t(0), a.int(1)).map(Ret::from)
+    });
+    r.op("m", "unsqueeze_(Tensor self, int dim) -> Tensor", "unsqueeze in place.", |a| {
+        unsqueeze(a.t(0), a.int(1)).map(Ret::Replace)
+    });
     r.op("fm", "flatten(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor", "Several dimensions as one.", |a| {
         flatten(a.t(0), a.int(1), a.int(2)).map(Ret::from)
     });
-    r.op("fm", "unflatten(Tensor self, int dim, int[] sizes) -> Tensor", "One dimension as several.", |a| unflatten(a.t(0), a.int(1), a.ints(2)).map(Ret::from));
-    r.op("fm", "ravel(Tensor self) -> Tensor", "All dimensions as one.", |a| reshape_to(a.t(0), &[a.t(0).numel()]).map(Ret::from));
-    r.op("fm", "select(Tensor self, int dim, int index) -> Tensor", "One index of a dimension.", |a| select(a.t(0), a.int(1), a.int(2)).map(Ret::from));
-    r.op("fm", "narrow(Tensor self, int dim, Tensor start, int length) -> Tensor", "narrow; start is a 0-d integer tensor.", |a| {
-        ensure!(a.t(2).ndim() == 0 && a.t(2).dtype().is_integral() && a.t(2).dtype() != Dtype::Bool, Runtime, "start must be an 0-dim integral Tensor.");
-        narrow(a.t(0), a.int(1), a.t(2).item()?.i64(), a.int(3)).map(Ret::from)
+    r.op("fm", "unflatten(Tensor self, int dim, int[] sizes) -> Tensor", "One dimension as several.", |a| {
+        unflatten(a.t(0), a.int(1), a.ints(2)).map(Ret::from)
     });
-    r.op("fm", "narrow(Tensor self, int dim, Tensor start, int length) -> Tensor", "narrow; start is a 0-d integer tensor.", |a| {
-        ensure!(a.t(2).ndim() == 0 && a.t(2).dtype().is_integral() && a.t(2).dtype() != Dtype::Bool, Runtime, "start must be an 0-dim integral Tensor.");
-        narrow(a.t(0), a.int(1), a.t(2).item()?.i64(), a.int(3)).map(Ret::from)
+    r.op("fm", "ravel(Tensor self) -> Tensor", "All dimensions as one.", |a| {
+        reshape_to(a.t(0), &[a.t(0).numel()]).map(Ret::from)
     });
+    r.op("fm", "select(Tensor self, int dim, int index) -> Tensor", "One index of a dimension.", |a| {
+        select(a.t(0), a.int(1), a.int(2)).map(Ret::from)
+    });
+    r.op(
+        "fm",
+        "narrow(Tensor self, int dim, Tensor start, int length) -> Tensor",
+        "narrow; start is a 0-d integer tensor.",
+        |a| {
+            ensure!(
+                a.t(2).ndim() == 0 && a.t(2).dtype().is_integral() && a.t(2).dtype() != Dtype::Bool,
+                Runtime,
+                "start must be an 0-dim integral Tensor."
+            );
+            narrow(a.t(0), a.int(1), a.t(2).item()?.i64(), a.int(3)).map(Ret::from)
+        },
+    );
+    r.op(
+        "fm",
+        "narrow(Tensor self, int dim, Tensor start, int length) -> Tensor",
+        "narrow; start is a 0-d integer tensor.",
+        |a| {
+            ensure!(
+                a.t(2).ndim() == 0 && a.t(2).dtype().is_integral() && a.t(2).dtype() != Dtype::Bool,
+                Runtime,
+                "start must be an 0-dim integral Tensor."
+            );
+            narrow(a.t(0), a.int(1), a.t(2).item()?.i64(), a.int(3)).map(Ret::from)
+        },
+    );
     r.op("fm", "narrow(Tensor self, int dim, int start, int length) -> Tensor", "length indices of a dimension.", |a| {
         narrow(a.t(0), a.int(1), a.int(2), a.int(3)).map(Ret::from)
     });
-    r.op("fm", "split(Tensor self, int split_size_or_sections, int dim=0) -> Tensor[]", "Parts of a size along a dimension.", |a| {
-        split(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple)
-    });
+    r.op(
+        "fm",
+        "split(Tensor self, int split_size_or_sections, int dim=0) -> Tensor[]",
+        "Parts of a size along a dimension.",
+        |a| split(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple),
+    );
     r.op("fm", "split(Tensor self, int[] split_size_or_sections, int dim=0) -> Tensor[]", "Parts of given sizes.", |a| {
         split_sizes(a.t(0), a.ints(1), a.int(2)).map(Ret::Tuple)
     });
     r.op("fm", "split_with_sizes(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]", "Parts of given sizes.", |a| {
         split_sizes(a.t(0), a.ints(1), a.int(2)).map(Ret::Tuple)
     });
-    r.op("fm", "chunk(Tensor self, int chunks, int dim=0) -> Tensor[]", "At most that many equal parts.", |a| chunk(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple));
-    r.op("fm", "unbind(Tensor self, int dim=0) -> Tensor[]", "The slices along a dimension.", |a| unbind(a.t(0), a.int(1)).map(Ret::Tuple));
+    r.op("fm", "chunk(Tensor self, int chunks, int dim=0) -> Tensor[]", "At most that many equal parts.", |a| {
+        chunk(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple)
+    });
+    r.op("fm", "unbind(Tensor self, int dim=0) -> Tensor[]", "The slices along a dimension.", |a| {
+        unbind(a.t(0), a.int(1)).map(Ret::Tuple)
+    });
     r.op("fm", "diagonal(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor", "A diagonal, as a view.", |a| {
         diagonal(a.t(0), a.int(1), a.int(2), a.int(3)).map(Ret::from)
     });
     r.op("m", "unfold(Tensor self, int dimension, int size, int step) -> Tensor", "Sliding windows.", |a| {
         unfold(a.t(0), a.int(1), a.int(2), a.int(3)).map(Ret::from)
     });
-    r.op("fm", "as_strided(Tensor self, int[] size, int[] stride, int? storage_offset=None) -> Tensor", "Any layout inside the storage.", |a| {
-        as_strided(a.t(0), a.ints(1), a.ints(2), a.oint(3)).map(Ret::from)
-    });
+    r.op(
+        "fm",
+        "as_strided(Tensor self, int[] size, int[] stride, int? storage_offset=None) -> Tensor",
+        "Any layout inside the storage.",
+        |a| as_strided(a.t(0), a.ints(1), a.ints(2), a.oint(3)).map(Ret::from),
+    );
     r.op("m", "alias(Tensor self) -> Tensor", "A view of all of it.", |a| Ok(alias(a.t(0)).into()));
 }

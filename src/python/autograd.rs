@@ -38,7 +38,9 @@ impl PyNode {
     fn variable(&self, py: Python<'_>) -> PyResult<Py<PyTensor>> {
         match self.0.leaf() {
             Some(t) => wrap(py, t.clone()),
-            None => Err(pyo3::exceptions::PyAttributeError::new_err(format!("'{}' object has no attribute 'variable'", self.0.name))),
+            None => {
+                Err(pyo3::exceptions::PyAttributeError::new_err(format!("'{}' object has no attribute 'variable'", self.0.name)))
+            }
         }
     }
     fn __repr__(slf: PyRef<'_, Self>) -> String {
@@ -75,7 +77,8 @@ fn tensors(o: &Bound<'_, PyAny>) -> PyResult<Vec<Tensor>> {
     o.try_iter()?
         .map(|x| {
             let x = x?;
-            tensor_ref(&x).ok_or_else(|| PyTypeError::new_err(format!("expected Tensor, but got {}", super::parse::type_name(&x))))
+            tensor_ref(&x)
+                .ok_or_else(|| PyTypeError::new_err(format!("expected Tensor, but got {}", super::parse::type_name(&x))))
         })
         .collect()
 }
@@ -93,7 +96,10 @@ fn optional_tensors(o: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Option<Tensor>
             }
             match tensor_ref(&x) {
                 Some(t) => Ok(Some(t)),
-                None => Err(PyTypeError::new_err(format!("gradients can be either Tensors or None, but got {}", x.get_type().name()?))),
+                None => Err(PyTypeError::new_err(format!(
+                    "gradients can be either Tensors or None, but got {}",
+                    x.get_type().name()?
+                ))),
             }
         })
         .collect()
@@ -151,7 +157,9 @@ fn python_hook(f: Py<PyAny>, keep_name: &'static str) -> Hook {
             }
             match tensor_ref(&r) {
                 Some(t) => Ok(Some(t)),
-                None => Err(PyTypeError::new_err(format!("{keep_name} must return a Tensor or None, not {}", r.get_type().name()?))),
+                None => {
+                    Err(PyTypeError::new_err(format!("{keep_name} must return a Tensor or None, not {}", r.get_type().name()?)))
+                }
             }
         })
         .map_err(|e: PyErr| Error::from(e))
@@ -234,7 +242,8 @@ fn _apply_function<'py>(
     let kept = ctx.clone_ref(py);
     let f = move |c: &Ctx, grads: &[Option<Tensor>]| -> crate::error::Result<Grads> {
         Python::attach(|py| -> PyResult<Grads> {
-            let args: Vec<Option<Py<PyTensor>>> = grads.iter().map(|g| g.clone().map(|g| wrap(py, g)).transpose()).collect::<PyResult<_>>()?;
+            let args: Vec<Option<Py<PyTensor>>> =
+                grads.iter().map(|g| g.clone().map(|g| wrap(py, g)).transpose()).collect::<PyResult<_>>()?;
             let node = Py::new(py, PyNode(c.node.clone()))?;
             let r = kept.bind(py).call_method1("_run_backward", (node, PyTuple::new(py, args)?))?;
             let mut out = Grads::new();

@@ -54,7 +54,11 @@ macro_rules! sixteen {
          $m!($($p)* 8), $m!($($p)* 9), $m!($($p)* 10), $m!($($p)* 11), $m!($($p)* 12), $m!($($p)* 13), $m!($($p)* 14), $m!($($p)* 15)]
     };
 }
-macro_rules! leaf { ($a:literal $b:literal $c:literal) => { entry::<{ $a * 256 + $b * 16 + $c }> as Fast }; }
+macro_rules! leaf {
+    ($a:literal $b:literal $c:literal) => {
+        entry::<{ $a * 256 + $b * 16 + $c }> as Fast
+    };
+}
 macro_rules! row { ($a:literal $b:literal) => { sixteen!(leaf $a $b) }; }
 macro_rules! page { ($a:literal) => { sixteen!(row $a) }; }
 
@@ -217,7 +221,8 @@ fn run_inplace<'py>(py: Python<'py>, op: &'static Op, mut args: Args, slf: *mut 
         }
     }
     let tracked = {
-        let tensors: Vec<&Tensor> = args.values.iter().filter_map(|v| if let Value::Tensor(t) = v { Some(t) } else { None }).collect();
+        let tensors: Vec<&Tensor> =
+            args.values.iter().filter_map(|v| if let Value::Tensor(t) = v { Some(t) } else { None }).collect();
         needs_grad(&tensors)
     };
     if !tracked {
@@ -260,7 +265,8 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
                 Value::Tensor(a) => std::slice::from_ref(a),
                 _ => &[],
             };
-            let listed: Vec<Tensor> = if let Value::Tensors(ts) = v { ts.iter().flatten().cloned().collect() } else { Vec::new() };
+            let listed: Vec<Tensor> =
+                if let Value::Tensors(ts) = v { ts.iter().flatten().cloned().collect() } else { Vec::new() };
             for a in inputs.iter().chain(&listed) {
                 if moves && a.same_storage(&o) && a.numel() > 0 && o.numel() > 0 && a.layout() == o.layout() {
                     return Err(PyRuntimeError::new_err(

@@ -94,7 +94,13 @@ fn named<'py>(py: Python<'py>, schema: &Schema, tuple: Bound<'py, PyTuple>) -> P
 }
 
 /// The result of an op as a Python object. `objects` are the argument objects in schema order.
-pub fn result_object<'py>(py: Python<'py>, r: Ret, schema: &Schema, args: &Args, objects: &[*mut ffi::PyObject]) -> PyResult<Bound<'py, PyAny>> {
+pub fn result_object<'py>(
+    py: Python<'py>,
+    r: Ret,
+    schema: &Schema,
+    args: &Args,
+    objects: &[*mut ffi::PyObject],
+) -> PyResult<Bound<'py, PyAny>> {
     Ok(match r {
         Ret::None => py.None().into_bound(py),
         Ret::Tensor(t) => tensor_object(py, t, args, objects)?,

@@ -177,7 +177,9 @@ fn from_dlpack(py: Python<'_>, ext_tensor: &Bound<'_, PyAny>) -> PyResult<Py<PyT
             (t.code, t.bits) == (d.dtype.code, d.dtype.bits)
         })
         .filter(|_| d.dtype.lanes == 1)
-        .ok_or_else(|| PyValueError::new_err(format!("from_dlpack: unsupported type code {} with {} bits", d.dtype.code, d.dtype.bits)))?;
+        .ok_or_else(|| {
+            PyValueError::new_err(format!("from_dlpack: unsupported type code {} with {} bits", d.dtype.code, d.dtype.bits))
+        })?;
     if d.device.kind != CPU {
         return Err(PyRuntimeError::new_err("from_dlpack: the memory is not the CPU's"));
     }
@@ -185,8 +187,11 @@ fn from_dlpack(py: Python<'_>, ext_tensor: &Bound<'_, PyAny>) -> PyResult<Py<PyT
     // SAFETY: shape and strides (which may be null: contiguous) have `ndim` entries.
     let (shape, strides) = unsafe {
         let shape: Vec<usize> = (0..n).map(|i| (*d.shape.add(i)).max(0) as usize).collect();
-        let strides: Vec<isize> =
-            if d.strides.is_null() { contiguous_strides(&shape).to_vec() } else { (0..n).map(|i| *d.strides.add(i) as isize).collect() };
+        let strides: Vec<isize> = if d.strides.is_null() {
+            contiguous_strides(&shape).to_vec()
+        } else {
+            (0..n).map(|i| *d.strides.add(i) as isize).collect()
+        };
         (shape, strides)
     };
     let layout = Layout::strided(&shape, &strides, 0)?;

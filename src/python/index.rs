@@ -136,7 +136,9 @@ fn invalid(o: &Bound<'_, PyAny>) -> PyErr {
         Ok(m) if m.to_string() == "numpy" => format!("numpy.{}", type_name(o)),
         _ => type_name(o),
     };
-    PyIndexError::new_err(format!("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {name})"))
+    PyIndexError::new_err(format!(
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {name})"
+    ))
 }
 
 /// A sequence or array as an index tensor: masks stay what they are, numbers become int64.
@@ -408,7 +410,11 @@ pub fn setitem<'py>(slf: &Bound<'py, PyTensor>, index: &Bound<'py, PyAny>, value
         v.storage().bump_version();
         Ok(())
     };
-    if v.numel() >= DETACH || value.numel() >= DETACH { py.detach(put)? } else { put()? }
+    if v.numel() >= DETACH || value.numel() >= DETACH {
+        py.detach(put)?
+    } else {
+        put()?
+    }
     Ok(())
 }
 

@@ -217,7 +217,10 @@ impl Nested {
             )));
         }
         // A NumPy array inside a list is read at once.
-        if tensor_ref(o).is_none() && o.hasattr("__array_interface__")? && let Some(a) = array_of(o)? {
+        if tensor_ref(o).is_none()
+            && o.hasattr("__array_interface__")?
+            && let Some(a) = array_of(o)?
+        {
             self.note(a.dtype);
             for (k, s) in a.shape.iter().enumerate().skip(1) {
                 if self.shape.len() == depth + k {
@@ -260,7 +263,11 @@ pub fn build(data: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Tensor> 
     }
     // SAFETY: a live object.
     let exact = unsafe { ffi::PyFloat_CheckExact(data.as_ptr()) != 0 || ffi::PyLong_CheckExact(data.as_ptr()) != 0 };
-    if !exact && !data.is_instance_of::<PyList>() && !data.is_instance_of::<PyTuple>() && let Some(a) = array_of(data)? {
+    if !exact
+        && !data.is_instance_of::<PyList>()
+        && !data.is_instance_of::<PyTuple>()
+        && let Some(a) = array_of(data)?
+    {
         let t = share(data, &a)?;
         return Ok(match dtype {
             Some(d) if d != t.dtype() => copy::contiguous(&copy::to_dtype(&t, d)?)?,
@@ -325,7 +332,12 @@ fn tensor(
 /// A tensor over `data` without a copy where possible.
 #[pyfunction]
 #[pyo3(signature = (data, dtype=None, device=None))]
-fn as_tensor(py: Python<'_>, data: &Bound<'_, PyAny>, dtype: Option<PyRef<'_, PyDtype>>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+fn as_tensor(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    dtype: Option<PyRef<'_, PyDtype>>,
+    device: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyAny>> {
     let dtype = dtype.map(|d| d.0);
     if let Some(t) = tensor_ref(data) {
         if dtype.is_none_or(|d| d == t.dtype()) && device.is_none_or(|d| d.is_none()) {
@@ -372,7 +384,9 @@ fn frombuffer(
         return Err(PyValueError::new_err(format!("both buffer length ({len}) and count ({count}) must not be 0")));
     }
     if offset < 0 || offset >= len {
-        return Err(PyValueError::new_err(format!("offset ({offset} bytes) must be non-negative and no greater than buffer length ({len} bytes) - 1")));
+        return Err(PyValueError::new_err(format!(
+            "offset ({offset} bytes) must be non-negative and no greater than buffer length ({len} bytes) - 1"
+        )));
     }
     let n = if count < 0 {
         if (len - offset) % size != 0 {

@@ -17,7 +17,12 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 
-pyo3::create_exception!(_core, LinAlgError, PyRuntimeError, "Error raised by torch.linalg functions when the cause of error is a numerical inconsistency in the data.");
+pyo3::create_exception!(
+    _core,
+    LinAlgError,
+    PyRuntimeError,
+    "Error raised by torch.linalg functions when the cause of error is a numerical inconsistency in the data."
+);
 
 impl From<Error> for PyErr {
     fn from(e: Error) -> PyErr {

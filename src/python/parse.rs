@@ -99,12 +99,23 @@ fn same_name(param: &str, given: &str) -> bool {
     param == given
         || matches!(
             (param, given),
-            ("self", "input") | ("dim", "axis") | ("keepdim", "keepdims") | ("self", "x" | "x1") | ("other", "x2") | ("dims", "axes" | "dim") | ("repeats", "reps")
+            ("self", "input")
+                | ("dim", "axis")
+                | ("keepdim", "keepdims")
+                | ("self", "x" | "x1")
+                | ("other", "x2")
+                | ("dims", "axes" | "dim")
+                | ("repeats", "reps")
         )
 }
 
 /// Fits a call to a schema: fills `args` and, beside them, the argument objects (null: not given).
-pub fn parse<'a, 'py>(schema: &Schema, given: &Given<'a, 'py>, args: &mut Args, objects: &mut Objects) -> Result<(), Refusal<'a>> {
+pub fn parse<'a, 'py>(
+    schema: &Schema,
+    given: &Given<'a, 'py>,
+    args: &mut Args,
+    objects: &mut Objects,
+) -> Result<(), Refusal<'a>> {
     let py = given.py;
     let params = &schema.params;
     let values = &mut args.values;
@@ -232,7 +243,11 @@ pub fn int_from(o: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
             return Ok(Some(v));
         }
         if let Some(t) = tensor_ref(o) {
-            return Ok(if t.numel() == 1 && t.dtype().is_integral() && !t.requires_grad() { Some(t.item()?.i64()) } else { None });
+            return Ok(if t.numel() == 1 && t.dtype().is_integral() && !t.requires_grad() {
+                Some(t.item()?.i64())
+            } else {
+                None
+            });
         }
         if ffi::PyIndex_Check(p) != 0 {
             return Ok(Some(o.call_method0("__index__")?.extract::<i64>()?));

@@ -3,12 +3,12 @@
 
 use super::convert::{scalar_from, scalar_object};
 use super::types::{PyDevice, dtype_object, size_object};
+use crate::device::Device;
 use crate::dtype::Scalar;
 use crate::error::Result as CoreResult;
 use crate::expr::Operand;
 use crate::ops::{elementwise as ew, inplace};
 use crate::tensor::Tensor;
-use crate::device::Device;
 use parking_lot::RwLock;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -33,7 +33,8 @@ impl PyTensor {
     pub fn replace(&self, with: Tensor) {
         let old = self.tensor();
         let same = old.0.meta.get().is_some_and(|a| with.0.meta.get().is_some_and(|b| std::sync::Arc::ptr_eq(a, b)));
-        let new = if same { with } else { inplace::with_identity(&old, with.storage().clone(), with.layout().clone(), with.dtype()) };
+        let new =
+            if same { with } else { inplace::with_identity(&old, with.storage().clone(), with.layout().clone(), with.dtype()) };
         *self.t.write() = new;
     }
 }
@@ -102,7 +103,11 @@ impl PyTensor {
     /// Makes an instance of a subclass that stands for the same memory as `data`.
     #[staticmethod]
     #[pyo3(signature = (cls, data, require_grad=false))]
-    fn _make_subclass<'py>(cls: &Bound<'py, PyType>, data: &Bound<'py, PyTensor>, require_grad: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn _make_subclass<'py>(
+        cls: &Bound<'py, PyType>,
+        data: &Bound<'py, PyTensor>,
+        require_grad: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = cls.py();
         let t = data.get().tensor().detach();
         t.set_requires_grad(require_grad)?;
@@ -126,7 +131,9 @@ impl PyTensor {
             Some(d) => {
                 let d = super::parse::int_from(d)?.ok_or_else(|| PyTypeError::new_err("size(): argument 'dim' must be int"))?;
                 if t.ndim() == 0 {
-                    return Err(pyo3::exceptions::PyIndexError::new_err(format!("Dimension specified as {d} but tensor has no dimensions")));
+                    return Err(pyo3::exceptions::PyIndexError::new_err(format!(
+                        "Dimension specified as {d} but tensor has no dimensions"
+                    )));
                 }
                 let d = crate::layout::wrap_dim(d, t.ndim())?;
                 Ok(t.shape()[d].into_pyobject(py)?.into_any())
@@ -272,7 +279,10 @@ impl PyTensor {
             return Ok(());
         };
         let Some(g) = tensor_ref(g) else {
-            return Err(PyTypeError::new_err(format!("assigned grad expected to be a Tensor or None but got grad of type {}", g.get_type().name()?)));
+            return Err(PyTypeError::new_err(format!(
+                "assigned grad expected to be a Tensor or None but got grad of type {}",
+                g.get_type().name()?
+            )));
         };
         if g.dtype() != t.dtype() {
             return Err(PyRuntimeError::new_err(format!(
@@ -310,7 +320,9 @@ impl PyTensor {
     fn detach_<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let t = slf.get().tensor();
         if t.0.view_of.is_some() && t.requires_grad() {
-            return Err(PyRuntimeError::new_err("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients. To fix this error, please refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as a solution."));
+            return Err(PyRuntimeError::new_err(
+                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on these gradients. To fix this error, please refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as a solution.",
+            ));
         }
         t.clear_history();
         Ok(slf)
@@ -486,7 +498,11 @@ impl PyTensor {
     fn __invert__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.as_any().call_method0("bitwise_not")
     }
-    fn __richcmp__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>, op: pyo3::basic::CompareOp) -> PyResult<Bound<'py, PyAny>> {
+    fn __richcmp__<'py>(
+        slf: &Bound<'py, Self>,
+        o: &Bound<'py, PyAny>,
+        op: pyo3::basic::CompareOp,
+    ) -> PyResult<Bound<'py, PyAny>> {
         use pyo3::basic::CompareOp::*;
         let name = match op {
             Lt => "lt",

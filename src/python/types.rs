@@ -309,8 +309,14 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         m.add(d.name(), dtype_object(py, d))?;
     }
     for (name, d) in [
-        ("float", Dtype::F32), ("double", Dtype::F64), ("half", Dtype::F16), ("long", Dtype::I64), ("int", Dtype::I32),
-        ("short", Dtype::I16), ("cfloat", Dtype::C64), ("cdouble", Dtype::C128),
+        ("float", Dtype::F32),
+        ("double", Dtype::F64),
+        ("half", Dtype::F16),
+        ("long", Dtype::I64),
+        ("int", Dtype::I32),
+        ("short", Dtype::I16),
+        ("cfloat", Dtype::C64),
+        ("cdouble", Dtype::C128),
     ] {
         m.add(name, dtype_object(py, d))?;
     }

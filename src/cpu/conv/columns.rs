@@ -19,8 +19,7 @@ impl Padded {
         Padded {
             size: std::array::from_fn(|d| {
                 // Output padding of a transposed convolution can reach beyond the padded input.
-                let reach =
-                    (s.output[d].max(1) - 1) * s.stride[d] + (s.kernel[d] - 1) * s.dilation[d] + 1;
+                let reach = (s.output[d].max(1) - 1) * s.stride[d] + (s.kernel[d] - 1) * s.dilation[d] + 1;
                 (s.input[d] + 2 * s.pad[d]).max(reach)
             }),
             channels,
@@ -89,14 +88,7 @@ impl Padded {
 
     /// Adds the columns of `count` output rows from `row0` to the places they were read from.
     /// `from` holds, tap by tap, the values of all positions of these rows.
-    pub fn scatter<T: GemmScalar>(
-        &self,
-        s: &ConvShape,
-        image: &mut [T],
-        from: &[T],
-        row0: usize,
-        count: usize,
-    ) {
+    pub fn scatter<T: GemmScalar>(&self, s: &ConvShape, image: &mut [T], from: &[T], row0: usize, count: usize) {
         let [_, height, width] = self.size;
         let (line, step) = (s.output[2], s.stride[2]);
         let [_, kh, kw] = s.kernel;
@@ -130,10 +122,7 @@ impl Padded {
         // SAFETY: the caller's promise.
         let image = unsafe { image.slice(0, self.image()) };
         for (row, line) in to.chunks_exact_mut(s.input[2]).enumerate() {
-            let (channel, row) = (
-                row / (s.input[0] * s.input[1]),
-                row % (s.input[0] * s.input[1]),
-            );
+            let (channel, row) = (row / (s.input[0] * s.input[1]), row % (s.input[0] * s.input[1]));
             let (z, y) = (row / s.input[1], row % s.input[1]);
             let at = ((z + s.pad[0]) * height + y + s.pad[1]) * width + s.pad[2];
             let from = &image[channel * self.plane() + at..][..line.len()];
@@ -188,14 +177,7 @@ unsafe impl<T> Sync for Positions<'_, T> {}
 
 impl<'a, T: GemmScalar> Positions<'a, T> {
     pub fn new(s: &ConvShape, padded: &Padded, base: *const T, taps: &'a Taps) -> Self {
-        Positions {
-            base,
-            image: padded.image(),
-            size: padded.size,
-            output: s.output,
-            stride: s.stride,
-            taps,
-        }
+        Positions { base, image: padded.image(), size: padded.size, output: s.output, stride: s.stride, taps }
     }
 
     /// Calls `f` with the runs that make up positions `from..from + count` over all images.
@@ -210,10 +192,7 @@ impl<'a, T: GemmScalar> Positions<'a, T> {
         while left > 0 {
             let len = left.min(width - x);
             let row = (z * self.stride[0] * self.size[1] + y * self.stride[1]) * self.size[2];
-            f(Run {
-                offset: image * self.image + row + x * self.stride[2],
-                len,
-            });
+            f(Run { offset: image * self.image + row + x * self.stride[2], len });
             left -= len;
             x = 0;
             y += 1;
@@ -230,15 +209,7 @@ impl<'a, T: GemmScalar> Positions<'a, T> {
 }
 
 impl<T: GemmScalar> Panels<T> for Positions<'_, T> {
-    unsafe fn pack(
-        &self,
-        dst: *mut T,
-        full: usize,
-        across: usize,
-        width: usize,
-        step: usize,
-        depth: usize,
-    ) {
+    unsafe fn pack(&self, dst: *mut T, full: usize, across: usize, width: usize, step: usize, depth: usize) {
         let mut runs = [Run::default(); 64];
         let mut count = 0;
         debug_assert!(full <= runs.len());
@@ -294,15 +265,7 @@ impl<T: GemmScalar> Panels<T> for Positions<'_, T> {
 pub struct Joint<'a, T>(pub Positions<'a, T>);
 
 impl<T: GemmScalar> Panels<T> for Joint<'_, T> {
-    unsafe fn pack(
-        &self,
-        dst: *mut T,
-        full: usize,
-        across: usize,
-        width: usize,
-        step: usize,
-        depth: usize,
-    ) {
+    unsafe fn pack(&self, dst: *mut T, full: usize, across: usize, width: usize, step: usize, depth: usize) {
         let this = &self.0;
         let taps = &this.taps.0[across..across + width];
         let stride = this.stride[2];
@@ -349,15 +312,7 @@ pub struct ImageRows<'a, T> {
 }
 
 impl<T: GemmScalar> Panels<T> for ImageRows<'_, T> {
-    unsafe fn pack(
-        &self,
-        dst: *mut T,
-        full: usize,
-        across: usize,
-        width: usize,
-        step: usize,
-        depth: usize,
-    ) {
+    unsafe fn pack(&self, dst: *mut T, full: usize, across: usize, width: usize, step: usize, depth: usize) {
         let mut done = 0;
         while done < depth {
             let (image, at) = ((step + done) / self.plane, (step + done) % self.plane);

@@ -9,9 +9,7 @@ use crate::cpu::threads::{SendPtr, parallel_for};
 fn inside(s: &ConvShape, d: usize, k: usize) -> (usize, usize) {
     let (stride, shift) = (s.stride[d], k * s.dilation[d]);
     let first = s.pad[d].saturating_sub(shift).div_ceil(stride);
-    let last = (s.input[d] + s.pad[d])
-        .saturating_sub(shift)
-        .div_ceil(stride);
+    let last = (s.input[d] + s.pad[d]).saturating_sub(shift).div_ceil(stride);
     let last = last.min(s.output[d]);
     (first.min(last), last)
 }

@@ -65,30 +65,13 @@ impl ConvShape {
             if stride[d] == 0 || dilation[d] == 0 {
                 return Err(ConvError::Zero);
             }
-            let reach = kernel[d]
-                .checked_sub(1)
-                .ok_or(ConvError::KernelTooLarge)?
-                .checked_mul(dilation[d])
-                .ok_or(ConvError::Overflow)?;
-            let padded = pad[d]
-                .checked_mul(2)
-                .and_then(|p| p.checked_add(input[d]))
-                .ok_or(ConvError::Overflow)?;
+            let reach =
+                kernel[d].checked_sub(1).ok_or(ConvError::KernelTooLarge)?.checked_mul(dilation[d]).ok_or(ConvError::Overflow)?;
+            let padded = pad[d].checked_mul(2).and_then(|p| p.checked_add(input[d])).ok_or(ConvError::Overflow)?;
             let room = padded.checked_sub(reach + 1);
             output[d] = room.ok_or(ConvError::KernelTooLarge)? / stride[d] + 1;
         }
-        let shape = ConvShape {
-            batch,
-            c_in,
-            c_out,
-            groups,
-            input,
-            kernel,
-            stride,
-            pad,
-            dilation,
-            output,
-        };
+        let shape = ConvShape { batch, c_in, c_out, groups, input, kernel, stride, pad, dilation, output };
         shape.check()
     }
 
@@ -121,55 +104,22 @@ impl ConvShape {
             };
             large[d] = size().ok_or(ConvError::KernelTooLarge)?;
         }
-        let shape = ConvShape {
-            batch,
-            c_in: c_out,
-            c_out: c_in,
-            groups,
-            input: large,
-            kernel,
-            stride,
-            pad,
-            dilation,
-            output: input,
-        };
+        let shape =
+            ConvShape { batch, c_in: c_out, c_out: c_in, groups, input: large, kernel, stride, pad, dilation, output: input };
         shape.check()
     }
 
     fn check(self) -> Result<ConvShape, ConvError> {
-        if self.groups == 0
-            || !self.c_in.is_multiple_of(self.groups)
-            || !self.c_out.is_multiple_of(self.groups)
-        {
+        if self.groups == 0 || !self.c_in.is_multiple_of(self.groups) || !self.c_out.is_multiple_of(self.groups) {
             return Err(ConvError::Groups);
         }
-        let padded: Option<Vec<usize>> = (0..3)
-            .map(|d| self.pad[d].checked_mul(2)?.checked_add(self.input[d]))
-            .collect();
+        let padded: Option<Vec<usize>> = (0..3).map(|d| self.pad[d].checked_mul(2)?.checked_add(self.input[d])).collect();
         let padded = padded.ok_or(ConvError::Overflow)?;
         let sizes = [
             product(&[self.batch, self.c_in, padded[0], padded[1], padded[2]]),
-            product(&[
-                self.c_out,
-                self.c_in,
-                self.kernel[0],
-                self.kernel[1],
-                self.kernel[2],
-            ]),
-            product(&[
-                self.batch,
-                self.c_out,
-                self.output[0],
-                self.output[1],
-                self.output[2],
-            ]),
-            product(&[
-                self.c_in,
-                self.kernel[0],
-                self.kernel[1],
-                self.kernel[2],
-                self.output[2],
-            ]),
+            product(&[self.c_out, self.c_in, self.kernel[0], self.kernel[1], self.kernel[2]]),
+            product(&[self.batch, self.c_out, self.output[0], self.output[1], self.output[2]]),
+            product(&[self.c_in, self.kernel[0], self.kernel[1], self.kernel[2], self.output[2]]),
         ];
         if sizes.contains(&None) {
             return Err(ConvError::Overflow);
@@ -179,21 +129,13 @@ impl ConvShape {
 
     /// Elements of an input plane, a kernel, an output plane.
     fn planes(&self) -> (usize, usize, usize) {
-        (
-            self.input.iter().product(),
-            self.kernel.iter().product(),
-            self.output.iter().product(),
-        )
+        (self.input.iter().product(), self.kernel.iter().product(), self.output.iter().product())
     }
 
     /// Elements of the input, the weight and the output.
     pub fn lens(&self) -> (usize, usize, usize) {
         let (input, kernel, output) = self.planes();
-        (
-            self.batch * self.c_in * input,
-            self.c_out * (self.c_in / self.groups) * kernel,
-            self.batch * self.c_out * output,
-        )
+        (self.batch * self.c_in * input, self.c_out * (self.c_in / self.groups) * kernel, self.batch * self.c_out * output)
     }
 
     /// Whether each output channel sees a single input channel.
@@ -216,11 +158,7 @@ impl ConvShape {
     }
 
     fn assert_lens<T>(&self, x: &[T], w: &[T], y: &[T]) {
-        assert_eq!(
-            (x.len(), w.len(), y.len()),
-            self.lens(),
-            "convolution buffers do not fit {self:?}"
-        );
+        assert_eq!((x.len(), w.len(), y.len()), self.lens(), "convolution buffers do not fit {self:?}");
     }
 }
 
@@ -235,13 +173,7 @@ fn spread(pieces: usize, f: impl Fn(usize) + Sync) {
 }
 
 /// `y = conv(x, w) + bias`.
-pub fn conv_forward<T: GemmScalar>(
-    s: &ConvShape,
-    x: &[T],
-    w: &[T],
-    bias: Option<&[T]>,
-    y: &mut [T],
-) {
+pub fn conv_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     s.assert_lens(x, w, y);
     if let Some(bias) = bias {
         assert_eq!(bias.len(), s.c_out, "convolution bias");
@@ -294,11 +226,7 @@ pub fn conv_forward<T: GemmScalar>(
         });
     }
     // Small images share a product.
-    let share = if plane >= 128 {
-        1
-    } else {
-        256_usize.div_ceil(plane).min(s.batch)
-    };
+    let share = if plane >= 128 { 1 } else { 256_usize.div_ceil(plane).min(s.batch) };
     let chunks = s.batch.div_ceil(share);
     let offsets = Taps::new(s, cig);
     spread(chunks * s.groups, |piece| {
@@ -311,28 +239,13 @@ pub fn conv_forward<T: GemmScalar>(
             unsafe { padded.fill(s, x, group * cig, first, images, scratch) };
             let columns = Positions::new(s, &padded, scratch.get(), &offsets);
             // SAFETY: the weights are a slice of `cog` rows.
-            let rows = unsafe {
-                strided_panels(
-                    w[group * cog * taps..][..cog * taps].as_ptr(),
-                    taps as isize,
-                    1,
-                )
-            };
+            let rows = unsafe { strided_panels(w[group * cog * taps..][..cog * taps].as_ptr(), taps as isize, 1) };
             if images == 1 {
                 start(first, group);
                 // SAFETY: the result is this piece's part of `y`.
                 unsafe {
                     let to = y.get().add((first * s.c_out + group * cog) * plane);
-                    gemm_panels(
-                        cog,
-                        plane,
-                        taps,
-                        &rows,
-                        &columns,
-                        to,
-                        plane as isize,
-                        bias.is_some(),
-                    );
+                    gemm_panels(cog, plane, taps, &rows, &columns, to, plane as isize, bias.is_some());
                 }
                 return;
             }
@@ -340,16 +253,7 @@ pub fn conv_forward<T: GemmScalar>(
             with_scratch::<T, _>(cog * wide, |tmp| {
                 // SAFETY: `tmp` holds the product; each plane of `y` written belongs to this piece.
                 unsafe {
-                    gemm_panels(
-                        cog,
-                        wide,
-                        taps,
-                        &rows,
-                        &columns,
-                        tmp.get(),
-                        wide as isize,
-                        false,
-                    );
+                    gemm_panels(cog, wide, taps, &rows, &columns, tmp.get(), wide as isize, false);
                     for image in 0..images {
                         for co in 0..cog {
                             let channel = group * cog + co;
@@ -532,25 +436,12 @@ pub fn conv_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw:
                 // SAFETY: the scratch has room for `share` images.
                 unsafe { padded.fill(s, x, group * cig, first, images, scratch) };
                 let columns = Joint(Positions::new(s, &padded, scratch.get(), &offsets));
-                let rows = ImageRows {
-                    data: &gy[(first * s.c_out + group * cog) * plane..],
-                    image: s.c_out * plane,
-                    plane,
-                };
+                let rows = ImageRows { data: &gy[(first * s.c_out + group * cog) * plane..], image: s.c_out * plane, plane };
                 // SAFETY: this group's weights belong to this piece.
                 unsafe {
                     let to = out.get().add(group * cog * taps);
                     let more = first > 0;
-                    gemm_panels(
-                        cog,
-                        taps,
-                        images * plane,
-                        &rows,
-                        &columns,
-                        to,
-                        taps as isize,
-                        more,
-                    );
+                    gemm_panels(cog, taps, images * plane, &rows, &columns, to, taps as isize, more);
                 }
             }
         });

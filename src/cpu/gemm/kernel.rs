@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 
 /// `c[R x V*lanes] (+)= a[R x k] * b[k x V*lanes]`; `tail` columns are live in the last vector.
 /// Arguments: k, a, rsa, csa, b, ldb, c, ldc, tail, accumulate.
-pub type Tile<T> =
-    unsafe fn(usize, *const T, isize, isize, *const T, isize, *mut T, isize, usize, bool);
+pub type Tile<T> = unsafe fn(usize, *const T, isize, isize, *const T, isize, *mut T, isize, usize, bool);
 
 /// `c[i, j] (+)= dot(a row i, b row j)`, rows contiguous.
 /// Arguments: k, a, lda, b, ldb, c, rsc, csc, accumulate.

@@ -41,16 +41,11 @@ unsafe impl<T> Sync for Mat<T> {}
 
 impl<T> Mat<T> {
     fn t(self) -> Self {
-        Mat {
-            ptr: self.ptr,
-            rs: self.cs,
-            cs: self.rs,
-        }
+        Mat { ptr: self.ptr, rs: self.cs, cs: self.rs }
     }
 
     fn at(self, row: usize, col: usize) -> *const T {
-        self.ptr
-            .wrapping_offset(row as isize * self.rs + col as isize * self.cs)
+        self.ptr.wrapping_offset(row as isize * self.rs + col as isize * self.cs)
     }
 }
 
@@ -64,9 +59,7 @@ struct Out<T> {
 
 impl<T> Out<T> {
     fn at(self, row: usize, col: usize) -> *mut T {
-        self.ptr
-            .get()
-            .wrapping_offset(row as isize * self.rs + col as isize * self.cs)
+        self.ptr.get().wrapping_offset(row as isize * self.rs + col as isize * self.cs)
     }
 }
 
@@ -91,21 +84,9 @@ pub unsafe fn gemm<T: GemmScalar>(
     csc: isize,
     accumulate: bool,
 ) {
-    let a = Mat {
-        ptr: a,
-        rs: rsa,
-        cs: csa,
-    };
-    let b = Mat {
-        ptr: b,
-        rs: rsb,
-        cs: csb,
-    };
-    let c = Out {
-        ptr: SendPtr(c),
-        rs: rsc,
-        cs: csc,
-    };
+    let a = Mat { ptr: a, rs: rsa, cs: csa };
+    let b = Mat { ptr: b, rs: rsb, cs: csb };
+    let c = Out { ptr: SendPtr(c), rs: rsc, cs: csc };
     // SAFETY: the caller's promise.
     unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, accumulate) }
 }
@@ -134,33 +115,13 @@ pub unsafe fn batched_gemm<T: GemmScalar>(
     accumulate: bool,
 ) {
     let kernels = T::kernels();
-    let a = Mat {
-        ptr: a,
-        rs: rsa,
-        cs: csa,
-    };
-    let b = Mat {
-        ptr: b,
-        rs: rsb,
-        cs: csb,
-    };
+    let a = Mat { ptr: a, rs: rsa, cs: csa };
+    let b = Mat { ptr: b, rs: rsb, cs: csb };
     let c = SendPtr(c);
     let one = |i: usize| {
-        let a = Mat {
-            ptr: a.at(0, 0).wrapping_offset(i as isize * bsa),
-            rs: a.rs,
-            cs: a.cs,
-        };
-        let b = Mat {
-            ptr: b.at(0, 0).wrapping_offset(i as isize * bsb),
-            rs: b.rs,
-            cs: b.cs,
-        };
-        let c = Out {
-            ptr: SendPtr(c.get().wrapping_offset(i as isize * bsc)),
-            rs: rsc,
-            cs: csc,
-        };
+        let a = Mat { ptr: a.at(0, 0).wrapping_offset(i as isize * bsa), rs: a.rs, cs: a.cs };
+        let b = Mat { ptr: b.at(0, 0).wrapping_offset(i as isize * bsb), rs: b.rs, cs: b.cs };
+        let c = Out { ptr: SendPtr(c.get().wrapping_offset(i as isize * bsc)), rs: rsc, cs: csc };
         // SAFETY: the caller's promise for matrix `i`.
         unsafe { gemm_with(kernels, m, n, k, a, b, c, accumulate) }
     };
@@ -221,11 +182,7 @@ unsafe fn gemm_with<T: GemmScalar>(
         if c.cs != 1 && n > 1 {
             // Neither rows nor columns of the result are contiguous: go through a copy.
             return with_scratch::<T, _>(m * n, |ptr| {
-                let tmp = Out {
-                    ptr,
-                    rs: n as isize,
-                    cs: 1,
-                };
+                let tmp = Out { ptr, rs: n as isize, cs: 1 };
                 gemm_with(kernels, m, n, k, a, b, tmp, false);
                 for i in 0..m {
                     for j in 0..n {
@@ -241,11 +198,7 @@ unsafe fn gemm_with<T: GemmScalar>(
         if n <= 12 && m >= 32 && a.rs == 1 && c.rs != 1 {
             // Columns of `a` are contiguous: make the result by columns, then turn it.
             return with_scratch::<T, _>(m * n, |ptr| {
-                let tmp = Out {
-                    ptr,
-                    rs: m as isize,
-                    cs: 1,
-                };
+                let tmp = Out { ptr, rs: m as isize, cs: 1 };
                 gemm_with(kernels, n, m, k, b.t(), a.t(), tmp, false);
                 for i in 0..m {
                     for j in 0..n {
@@ -263,37 +216,21 @@ unsafe fn gemm_with<T: GemmScalar>(
                     copy[p * n + j] = *b.at(p, j);
                 }
             }
-            let b = Mat {
-                ptr: copy.as_ptr(),
-                rs: n as isize,
-                cs: 1,
-            };
+            let b = Mat { ptr: copy.as_ptr(), rs: n as isize, cs: 1 };
             return unpacked(kernels, m, n, k, a, b, c, accumulate);
         }
         let small = b_rows && (m <= kernels.mr || k * n * size_of::<T>() <= 48 << 10);
         if small && (work < PARALLEL_WORK || m <= kernels.mr) {
             return unpacked(kernels, m, n, k, a, b, c, accumulate);
         }
-        let a = Strided {
-            ptr: a.ptr,
-            across: a.rs,
-            step: a.cs,
-        };
-        let b = Strided {
-            ptr: b.ptr,
-            across: b.cs,
-            step: b.rs,
-        };
+        let a = Strided { ptr: a.ptr, across: a.rs, step: a.cs };
+        let b = Strided { ptr: b.ptr, across: b.cs, step: b.rs };
         packed::packed(kernels, m, n, k, &a, &b, c.ptr, c.rs, accumulate);
     }
 }
 
 fn transposed<T>(c: Out<T>) -> Out<T> {
-    Out {
-        ptr: c.ptr,
-        rs: c.cs,
-        cs: c.rs,
-    }
+    Out { ptr: c.ptr, rs: c.cs, cs: c.rs }
 }
 
 unsafe fn fill_zero<T: GemmScalar>(m: usize, n: usize, c: Out<T>) {
@@ -307,20 +244,14 @@ unsafe fn fill_zero<T: GemmScalar>(m: usize, n: usize, c: Out<T>) {
 
 /// Runs one piece per range of `0..n`, ranges being multiples of `unit`, in parallel if `work` pays.
 fn split(n: usize, unit: usize, work: usize, f: impl Fn(usize, usize) + Sync) {
-    let threads = if work < PARALLEL_WORK / 4 || in_parallel() {
-        1
-    } else {
-        num_threads()
-    };
+    let threads = if work < PARALLEL_WORK / 4 || in_parallel() { 1 } else { num_threads() };
     let units = n.div_ceil(unit);
     if threads == 1 || units == 1 {
         return f(0, n);
     }
     // The split may depend on the threads: no element's sum crosses a piece.
     let piece = units.div_ceil(4 * threads) * unit;
-    parallel_pieces(n.div_ceil(piece), |i| {
-        f(i * piece, ((i + 1) * piece).min(n))
-    });
+    parallel_pieces(n.div_ceil(piece), |i| f(i * piece, ((i + 1) * piece).min(n)));
 }
 
 /// Dot products, after copying an operand whose rows are not contiguous along k.
@@ -336,10 +267,7 @@ unsafe fn dots_copied<T: GemmScalar>(
     copy_a: bool,
     copy_b: bool,
 ) {
-    let (extra_a, extra_b) = (
-        if copy_a { m * k } else { 0 },
-        if copy_b { n * k } else { 0 },
-    );
+    let (extra_a, extra_b) = (if copy_a { m * k } else { 0 }, if copy_b { n * k } else { 0 });
     // SAFETY: the scratch has room for both copies; the rest is the caller's promise.
     unsafe {
         if extra_a + extra_b == 0 {
@@ -352,18 +280,10 @@ unsafe fn dots_copied<T: GemmScalar>(
                         *to.add(i * k + p) = *from.at(i, p);
                     }
                 }
-                Mat {
-                    ptr: to.cast_const(),
-                    rs: k as isize,
-                    cs: 1,
-                }
+                Mat { ptr: to.cast_const(), rs: k as isize, cs: 1 }
             };
             let a = if copy_a { copy(a, m, scratch.get()) } else { a };
-            let bt = if copy_b {
-                copy(b.t(), n, scratch.get().add(extra_a))
-            } else {
-                b.t()
-            };
+            let bt = if copy_b { copy(b.t(), n, scratch.get().add(extra_a)) } else { b.t() };
             dots(kernels, m, n, k, a, bt, c, accumulate);
         });
     }
@@ -386,17 +306,7 @@ unsafe fn dots<T: GemmScalar>(
                 let kernel = kernels.dots[(i1 - i).min(4) - 1][(j1 - j).min(4) - 1];
                 // SAFETY: the tile lies inside the operands.
                 unsafe {
-                    kernel(
-                        k,
-                        a.at(i, 0),
-                        a.rs,
-                        bt.at(j, 0),
-                        bt.rs,
-                        c.at(i, j),
-                        c.rs,
-                        c.cs,
-                        accumulate,
-                    );
+                    kernel(k, a.at(i, 0), a.rs, bt.at(j, 0), bt.rs, c.at(i, j), c.rs, c.cs, accumulate);
                 }
             }
         }
@@ -409,15 +319,7 @@ unsafe fn dots<T: GemmScalar>(
 }
 
 /// One row times a matrix with contiguous rows.
-unsafe fn row_times<T: GemmScalar>(
-    kernels: &Kernels<T>,
-    n: usize,
-    k: usize,
-    a: Mat<T>,
-    b: Mat<T>,
-    c: Out<T>,
-    accumulate: bool,
-) {
+unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: Mat<T>, b: Mat<T>, c: Out<T>, accumulate: bool) {
     let lanes = kernels.lanes;
     split(n, 8 * lanes, n * k, |j0, j1| {
         for j in (j0..j1).step_by(8 * lanes) {
@@ -426,18 +328,7 @@ unsafe fn row_times<T: GemmScalar>(
             let tail = cols - (vectors - 1) * lanes;
             // SAFETY: `cols` columns from `j` lie inside `b` and `c`.
             unsafe {
-                kernels.row[vectors - 1](
-                    k,
-                    a.at(0, 0),
-                    0,
-                    a.cs,
-                    b.at(0, j),
-                    b.rs,
-                    c.at(0, j),
-                    c.rs,
-                    tail,
-                    accumulate,
-                );
+                kernels.row[vectors - 1](k, a.at(0, 0), 0, a.cs, b.at(0, j), b.rs, c.at(0, j), c.rs, tail, accumulate);
             }
         }
     });
@@ -465,18 +356,7 @@ unsafe fn unpacked<T: GemmScalar>(
                 let tail = cols - (vectors - 1) * lanes;
                 // SAFETY: the tile lies inside the operands.
                 unsafe {
-                    tiles[vectors - 1](
-                        k,
-                        a.at(i, 0),
-                        a.rs,
-                        a.cs,
-                        b.at(0, j),
-                        b.rs,
-                        c.at(i, j),
-                        c.rs,
-                        tail,
-                        accumulate,
-                    );
+                    tiles[vectors - 1](k, a.at(i, 0), a.rs, a.cs, b.at(0, j), b.rs, c.at(i, j), c.rs, tail, accumulate);
                 }
             }
         }

@@ -34,10 +34,7 @@ impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with the same size and alignment.
         unsafe {
-            std::alloc::dealloc(
-                self.ptr,
-                std::alloc::Layout::from_size_align_unchecked(self.bytes, ALIGN),
-            );
+            std::alloc::dealloc(self.ptr, std::alloc::Layout::from_size_align_unchecked(self.bytes, ALIGN));
         }
     }
 }
@@ -115,8 +112,7 @@ pub unsafe fn pack_panel<T: Copy + Default>(
             if p1 - p0 == 16 && step == 1 {
                 let mut i = 0;
                 while i + 4 <= width {
-                    let rows =
-                        [0, 1, 2, 3].map(|r| src.offset((i as isize + r) * across + p0 as isize));
+                    let rows = [0, 1, 2, 3].map(|r| src.offset((i as isize + r) * across + p0 as isize));
                     for p in 0..16 {
                         let to = dst.add((p0 + p) * full + i);
                         for (r, row) in rows.iter().enumerate() {

@@ -16,15 +16,7 @@ pub trait Panels<T>: Sync {
     /// # Safety
     /// `dst` has room for `full * depth` elements and nobody else uses them; the element range lies
     /// inside the operand.
-    unsafe fn pack(
-        &self,
-        dst: *mut T,
-        full: usize,
-        across: usize,
-        width: usize,
-        step: usize,
-        depth: usize,
-    );
+    unsafe fn pack(&self, dst: *mut T, full: usize, across: usize, width: usize, step: usize, depth: usize);
 }
 
 /// A matrix in memory.
@@ -38,18 +30,8 @@ pub(super) struct Strided<T> {
 unsafe impl<T> Sync for Strided<T> {}
 
 impl<T: Copy + Default> Panels<T> for Strided<T> {
-    unsafe fn pack(
-        &self,
-        dst: *mut T,
-        full: usize,
-        across: usize,
-        width: usize,
-        step: usize,
-        depth: usize,
-    ) {
-        let src = self
-            .ptr
-            .wrapping_offset(across as isize * self.across + step as isize * self.step);
+    unsafe fn pack(&self, dst: *mut T, full: usize, across: usize, width: usize, step: usize, depth: usize) {
+        let src = self.ptr.wrapping_offset(across as isize * self.across + step as isize * self.step);
         // SAFETY: the caller's promise.
         unsafe { pack_panel(dst, full, src, self.across, self.step, width, depth) }
     }
@@ -78,8 +60,7 @@ pub unsafe fn gemm_panels<T: GemmScalar>(
             for i in 0..m {
                 // SAFETY: a row of the result.
                 unsafe {
-                    std::slice::from_raw_parts_mut(c.offset(i as isize * ldc), n)
-                        .fill(T::default());
+                    std::slice::from_raw_parts_mut(c.offset(i as isize * ldc), n).fill(T::default());
                 }
             }
         }
@@ -93,11 +74,7 @@ pub unsafe fn gemm_panels<T: GemmScalar>(
 ///
 /// # Safety
 /// The elements stay readable and unwritten while the panels are in use.
-pub unsafe fn strided_panels<T: Copy + Default>(
-    ptr: *const T,
-    across: isize,
-    step: isize,
-) -> impl Panels<T> {
+pub unsafe fn strided_panels<T: Copy + Default>(ptr: *const T, across: isize, step: isize) -> impl Panels<T> {
     Strided { ptr, across, step }
 }
 
@@ -160,8 +137,7 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                     let bands = if mb * nb * kb < PARALLEL_WORK / 2 || num_threads() == 1 {
                         1
                     } else {
-                        mb.div_ceil(height)
-                            .min((8 * num_threads()).div_ceil(col_blocks))
+                        mb.div_ceil(height).min((8 * num_threads()).div_ceil(col_blocks))
                     };
                     let band = mb.div_ceil(height).div_ceil(bands) * height;
                     let bands = mb.div_ceil(band);

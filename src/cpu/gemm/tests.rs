@@ -63,34 +63,15 @@ macro_rules! check {
                             m,
                             n,
                             k,
-                            Mat {
-                                ptr: a.as_ptr(),
-                                rs: rsa,
-                                cs: csa,
-                            },
-                            Mat {
-                                ptr: b.as_ptr(),
-                                rs: rsb,
-                                cs: csb,
-                            },
-                            Out {
-                                ptr: SendPtr(c.as_mut_ptr()),
-                                rs: rsc,
-                                cs: csc,
-                            },
+                            Mat { ptr: a.as_ptr(), rs: rsa, cs: csa },
+                            Mat { ptr: b.as_ptr(), rs: rsb, cs: csb },
+                            Out { ptr: SendPtr(c.as_mut_ptr()), rs: rsc, cs: csc },
                             accumulate,
                         );
                     }
-                    let expected: Vec<$t> = want
-                        .iter()
-                        .map(|&x| x as $t + if accumulate { 0.5 } else { 0.0 })
-                        .collect();
+                    let expected: Vec<$t> = want.iter().map(|&x| x as $t + if accumulate { 0.5 } else { 0.0 }).collect();
                     let (expected, _, _) = place(m, n, &expected, oc, 77.0);
-                    assert_eq!(
-                        c, expected,
-                        "{} {m}x{n}x{k} orders {oa}{ob}{oc} accumulate {accumulate}",
-                        kernels.name
-                    );
+                    assert_eq!(c, expected, "{} {m}x{n}x{k} orders {oa}{ob}{oc} accumulate {accumulate}", kernels.name);
                 }
             }
         }
@@ -121,23 +102,9 @@ fn empty_results() {
 
 #[test]
 fn large_sizes() {
-    let orders = [
-        (0, 0, 0),
-        (0, 1, 0),
-        (1, 0, 1),
-        (1, 1, 3),
-        (2, 2, 2),
-        (3, 3, 0),
-    ];
-    for (m, n, k) in [
-        (97, 129, 801),
-        (513, 65, 40),
-        (1, 700, 900),
-        (900, 1, 700),
-        (6, 400, 500),
-        (400, 3, 500),
-        (130, 131, 385),
-    ] {
+    let orders = [(0, 0, 0), (0, 1, 0), (1, 0, 1), (1, 1, 3), (2, 2, 2), (3, 3, 0)];
+    for (m, n, k) in [(97, 129, 801), (513, 65, 40), (1, 700, 900), (900, 1, 700), (6, 400, 500), (400, 3, 500), (130, 131, 385)]
+    {
         check!(f32, m, n, k, orders);
         check!(f64, m, n, k, orders);
     }
@@ -154,23 +121,7 @@ fn nan_and_infinity_propagate() {
     let a = [f32::NAN, 1.0, f32::INFINITY, 0.0];
     let b = [0.0, 1.0, 2.0, 0.0];
     let mut c = [0.0_f32; 4];
-    unsafe {
-        gemm(
-            2,
-            2,
-            2,
-            a.as_ptr(),
-            2,
-            1,
-            b.as_ptr(),
-            2,
-            1,
-            c.as_mut_ptr(),
-            2,
-            1,
-            false,
-        )
-    };
+    unsafe { gemm(2, 2, 2, a.as_ptr(), 2, 1, b.as_ptr(), 2, 1, c.as_mut_ptr(), 2, 1, false) };
     assert!(c[0].is_nan() && c[1].is_nan() && c[2].is_nan());
     assert_eq!(c[3], f32::INFINITY);
 }
@@ -178,34 +129,14 @@ fn nan_and_infinity_propagate() {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let (m, n, k) = (150, 210, 900);
-    let a: Vec<f32> = numbers(m * k, 5)
-        .iter()
-        .map(|&x| (x * 0.37) as f32)
-        .collect();
-    let b: Vec<f32> = numbers(n * k, 6)
-        .iter()
-        .map(|&x| (x * 0.73) as f32)
-        .collect();
+    let a: Vec<f32> = numbers(m * k, 5).iter().map(|&x| (x * 0.37) as f32).collect();
+    let b: Vec<f32> = numbers(n * k, 6).iter().map(|&x| (x * 0.73) as f32).collect();
     let run = |threads, m: usize| {
         set_num_threads(threads);
         let mut c = vec![0.0_f32; m * n];
         let (k, n_) = (k as isize, n as isize);
         unsafe {
-            gemm(
-                m,
-                n,
-                900,
-                a.as_ptr(),
-                k,
-                1,
-                b.as_ptr(),
-                n_,
-                1,
-                c.as_mut_ptr(),
-                n_,
-                1,
-                false,
-            );
+            gemm(m, n, 900, a.as_ptr(), k, 1, b.as_ptr(), n_, 1, c.as_mut_ptr(), n_, 1, false);
         }
         c.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
     };
@@ -223,31 +154,10 @@ fn batches_with_a_broadcast_operand() {
     let b: Vec<f64> = numbers(4 * 6 * 7, 4);
     let mut c = vec![0.0; 4 * 35];
     unsafe {
-        batched_gemm(
-            4,
-            5,
-            7,
-            6,
-            a.as_ptr(),
-            0,
-            6,
-            1,
-            b.as_ptr(),
-            42,
-            7,
-            1,
-            c.as_mut_ptr(),
-            35,
-            7,
-            1,
-            false,
-        );
+        batched_gemm(4, 5, 7, 6, a.as_ptr(), 0, 6, 1, b.as_ptr(), 42, 7, 1, c.as_mut_ptr(), 35, 7, 1, false);
     }
     for i in 0..4 {
-        assert_eq!(
-            c[i * 35..][..35],
-            naive(5, 7, 6, &a, &b[i * 42..][..42])[..]
-        );
+        assert_eq!(c[i * 35..][..35], naive(5, 7, 6, &a, &b[i * 42..][..42])[..]);
     }
 }
 
@@ -256,42 +166,12 @@ fn integers_wrap() {
     let a = [100_i8, 3, -7, 2];
     let b = [2_i8, 1, 5, -128];
     let mut c = [9_i8; 4];
-    unsafe {
-        gemm_int(
-            2,
-            2,
-            2,
-            a.as_ptr(),
-            2,
-            1,
-            b.as_ptr(),
-            2,
-            1,
-            c.as_mut_ptr(),
-            1,
-            2,
-            false,
-        )
-    };
+    unsafe { gemm_int(2, 2, 2, a.as_ptr(), 2, 1, b.as_ptr(), 2, 1, c.as_mut_ptr(), 1, 2, false) };
     // (200 + 15, 100 - 384; -14 + 10, -7 - 256) modulo 256, stored by columns.
     assert_eq!(c, [215_u8 as i8, -4, (-284_i32) as i8, (-263_i32) as i8]);
     let mut d = [1_i64];
     unsafe {
-        gemm_int(
-            1,
-            1,
-            1,
-            [i64::MAX].as_ptr(),
-            1,
-            1,
-            [2].as_ptr(),
-            1,
-            1,
-            d.as_mut_ptr(),
-            1,
-            1,
-            true,
-        );
+        gemm_int(1, 1, 1, [i64::MAX].as_ptr(), 1, 1, [2].as_ptr(), 1, 1, d.as_mut_ptr(), 1, 1, true);
     }
     assert_eq!(d, [-1]);
 }

@@ -20,10 +20,7 @@ impl FoldShape {
     fn lens(&self) -> (usize, usize) {
         let product = |a: [usize; 2]| a[0] * a[1];
         let planes = self.batch * self.channels;
-        (
-            planes * product(self.input),
-            planes * product(self.kernel) * product(self.output),
-        )
+        (planes * product(self.input), planes * product(self.kernel) * product(self.output))
     }
 
     /// Calls `f(column index, image index or None)` for a plane's patches, column rows in order.
@@ -69,11 +66,7 @@ pub fn unfold<T: Copy + Default + Send + Sync>(s: &FoldShape, x: &[T], y: &mut [
 }
 
 /// `[N, C * kernel, positions]` to `[N, C, H, W]`, adding what overlaps.
-pub fn fold<T: Copy + Default + std::ops::AddAssign + Send + Sync>(
-    s: &FoldShape,
-    x: &[T],
-    y: &mut [T],
-) {
+pub fn fold<T: Copy + Default + std::ops::AddAssign + Send + Sync>(s: &FoldShape, x: &[T], y: &mut [T]) {
     assert_eq!((y.len(), x.len()), s.lens(), "fold buffers");
     let planes = s.batch * s.channels;
     let (from, to) = (x.len() / planes.max(1), y.len() / planes.max(1));

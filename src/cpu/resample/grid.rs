@@ -59,11 +59,7 @@ fn reflect<T: Real>(x: T, low: T, span: T) -> (T, T) {
     let x = (x - low).abs();
     let extra = x % span;
     let flips = (x / span).floor();
-    if (flips % T::of(2.0)) == T::zero() {
-        (extra + low, sign)
-    } else {
-        (span - extra + low, sign.neg())
-    }
+    if (flips % T::of(2.0)) == T::zero() { (extra + low, sign) } else { (span - extra + low, sign.neg()) }
 }
 
 /// Moves a coordinate inside as the padding says; also the slope of the move. NaN moves to zero.
@@ -77,11 +73,7 @@ fn bring_inside<T: Real>(x: T, size: usize, padding: GridPadding, corners: bool)
     let last = T::of(size as f64 - 1.0);
     // The borders themselves have no slope.
     let moved = !(x > T::zero() && x < last);
-    let inside = if x > T::zero() {
-        x.min(last)
-    } else {
-        T::zero()
-    };
+    let inside = if x > T::zero() { x.min(last) } else { T::zero() };
     (inside, if moved { T::zero() } else { slope })
 }
 
@@ -95,12 +87,7 @@ fn index<T: Real>(x: T, size: usize) -> usize {
 impl<T: Real> Taps<T> {
     /// The only tap of a dimension that is not there.
     fn single() -> Taps<T> {
-        Taps {
-            count: 1,
-            index: [0; 4],
-            weight: [T::one(); 4],
-            slope: [T::zero(); 4],
-        }
+        Taps { count: 1, index: [0; 4], weight: [T::one(); 4], slope: [T::zero(); 4] }
     }
 
     fn new(s: &GridShape, size: usize, coordinate: T) -> Taps<T> {
@@ -135,21 +122,11 @@ impl<T: Real> Taps<T> {
                 let t = x - low;
                 taps.count = 4;
                 let (two, three) = (T::of(2.0), T::of(3.0));
-                taps.weight = [
-                    cubic_far(t + one, a),
-                    cubic_near(t, a),
-                    cubic_near(one - t, a),
-                    cubic_far(two - t, a),
-                ];
+                taps.weight = [cubic_far(t + one, a), cubic_near(t, a), cubic_near(one - t, a), cubic_far(two - t, a)];
                 // Derivatives of the two pieces of the kernel.
                 let near = |x: T| (three * (a + two) * x - two * (a + three)) * x;
                 let far = |x: T| (three * a * x - T::of(10.0) * a) * x + T::of(8.0) * a;
-                taps.slope = [
-                    far(t + one) * scale,
-                    near(t) * scale,
-                    (near(one - t) * scale).neg(),
-                    (far(two - t) * scale).neg(),
-                ];
+                taps.slope = [far(t + one) * scale, near(t) * scale, (near(one - t) * scale).neg(), (far(two - t) * scale).neg()];
                 for i in 0..4 {
                     let at = low + T::of(i as f64 - 1.0);
                     let (at, _) = bring_inside(at, size, s.padding, s.align_corners);
@@ -172,11 +149,7 @@ fn round_even<T: Real>(x: T) -> T {
     let part = x - low;
     let half = T::of(0.5);
     let odd = low % T::of(2.0) != T::zero();
-    if part > half || (part == half && odd) {
-        low + T::one()
-    } else {
-        low
-    }
+    if part > half || (part == half && odd) { low + T::one() } else { low }
 }
 
 impl GridShape {
@@ -187,33 +160,15 @@ impl GridShape {
     fn check<T>(&self, x: &[T], grid: &[T], y: &[T]) {
         assert!(self.dims == 2 || self.dims == 3, "grid_sample dimensions");
         assert!(self.dims == 3 || self.input[0] == 1, "grid_sample depth");
-        assert_eq!(
-            x.len(),
-            self.batch * self.channels * self.plane(),
-            "grid_sample input"
-        );
-        assert_eq!(
-            grid.len(),
-            self.batch * self.points * self.dims,
-            "grid_sample grid"
-        );
-        assert_eq!(
-            y.len(),
-            self.batch * self.channels * self.points,
-            "grid_sample output"
-        );
+        assert_eq!(x.len(), self.batch * self.channels * self.plane(), "grid_sample input");
+        assert_eq!(grid.len(), self.batch * self.points * self.dims, "grid_sample grid");
+        assert_eq!(y.len(), self.batch * self.channels * self.points, "grid_sample output");
     }
 
     /// The taps along depth, height and width of a point.
     fn taps<T: Real>(&self, grid: &[T], image: usize, point: usize) -> [Taps<T>; 3] {
         let at = &grid[(image * self.points + point) * self.dims..][..self.dims];
-        std::array::from_fn(|d| {
-            if 2 - d < self.dims {
-                Taps::new(self, self.input[d], at[2 - d])
-            } else {
-                Taps::single()
-            }
-        })
+        std::array::from_fn(|d| if 2 - d < self.dims { Taps::new(self, self.input[d], at[2 - d]) } else { Taps::single() })
     }
 
     /// Calls `f(element of a plane, the three tap numbers)` for the taps inside the image.
@@ -253,10 +208,7 @@ pub fn grid_sample<T: Real>(s: &GridShape, x: &[T], grid: &[T], y: &mut [T]) {
             let poisoned = taps.iter().any(Taps::poisoned);
             list.clear();
             s.each(&taps, |at, [i, j, k]| {
-                list.push((
-                    at,
-                    taps[0].weight[i] * taps[1].weight[j] * taps[2].weight[k],
-                ));
+                list.push((at, taps[0].weight[i] * taps[1].weight[j] * taps[2].weight[k]));
             });
             for c in 0..s.channels {
                 let x = &x[(image * s.channels + c) * plane..][..plane];

@@ -13,9 +13,7 @@ use super::gemm::with_scratch;
 use super::threads::{SendPtr, parallel_for};
 
 /// Floats that can be resampled.
-pub trait Real:
-    num_traits::Float + std::ops::AddAssign + Default + Send + Sync + std::fmt::Debug + 'static
-{
+pub trait Real: num_traits::Float + std::ops::AddAssign + Default + Send + Sync + std::fmt::Debug + 'static {
     /// The nearest float.
     fn of(x: f64) -> Self;
 }
@@ -71,19 +69,8 @@ impl<T: Real> Axis<T> {
     ///
     /// For two-dimensional `Nearest`, PyTorch ignores a given scale along a dimension whose output
     /// is as large or twice as large as its input; a caller who wants that leaves the scale out.
-    pub fn new(
-        mode: Mode,
-        input: usize,
-        output: usize,
-        align_corners: bool,
-        scale: Option<f64>,
-    ) -> Axis<T> {
-        let mut axis = Axis {
-            input,
-            offsets: Vec::with_capacity(output + 1),
-            index: Vec::new(),
-            weight: Vec::new(),
-        };
+    pub fn new(mode: Mode, input: usize, output: usize, align_corners: bool, scale: Option<f64>) -> Axis<T> {
+        let mut axis = Axis { input, offsets: Vec::with_capacity(output + 1), index: Vec::new(), weight: Vec::new() };
         axis.offsets.push(0);
         if input == 0 || output == 0 {
             axis.offsets.resize(output + 1, 0);
@@ -91,11 +78,7 @@ impl<T: Real> Axis<T> {
         }
         let nearest = matches!(mode, Mode::Nearest | Mode::NearestExact);
         let step = if align_corners && !nearest {
-            if output > 1 {
-                T::of((input - 1) as f64) / T::of((output - 1) as f64)
-            } else {
-                T::zero()
-            }
+            if output > 1 { T::of((input - 1) as f64) / T::of((output - 1) as f64) } else { T::zero() }
         } else {
             match scale.filter(|&s| s > 0.0) {
                 Some(scale) => T::of(1.0 / scale),
@@ -106,11 +89,7 @@ impl<T: Real> Axis<T> {
         let last = input - 1;
         for o in 0..output {
             let at = T::of(o as f64);
-            let middle = if align_corners {
-                step * at
-            } else {
-                step * (at + half) - half
-            };
+            let middle = if align_corners { step * at } else { step * (at + half) - half };
             match mode {
                 Mode::Nearest => axis.push(whole(at * step, last), T::one()),
                 Mode::NearestExact => axis.push(whole((at + half) * step, last), T::one()),
@@ -128,12 +107,8 @@ impl<T: Real> Axis<T> {
                     let floor = middle.floor();
                     let t = (middle - floor).max(T::zero()).min(T::one());
                     let low = floor.to_i64().unwrap_or(0);
-                    let weights = [
-                        cubic_far(t + T::one(), a),
-                        cubic_near(t, a),
-                        cubic_near(T::one() - t, a),
-                        cubic_far(T::of(2.0) - t, a),
-                    ];
+                    let weights =
+                        [cubic_far(t + T::one(), a), cubic_near(t, a), cubic_near(T::one() - t, a), cubic_far(T::of(2.0) - t, a)];
                     for (i, w) in weights.into_iter().enumerate() {
                         let tap = (low + i as i64 - 1).clamp(0, last as i64);
                         axis.push(tap as usize, w);
@@ -142,13 +117,7 @@ impl<T: Real> Axis<T> {
                 Mode::LinearAntialias | Mode::CubicAntialias if input == output => {
                     axis.push(o, T::one());
                 }
-                Mode::LinearAntialias => axis.filter(o, step, T::one(), |x| {
-                    if x < T::one() {
-                        T::one() - x
-                    } else {
-                        T::zero()
-                    }
-                }),
+                Mode::LinearAntialias => axis.filter(o, step, T::one(), |x| if x < T::one() { T::one() - x } else { T::zero() }),
                 Mode::CubicAntialias => axis.filter(o, step, T::of(2.0), |x| {
                     let a = half.neg();
                     if x < T::one() {
@@ -229,12 +198,7 @@ impl<T: Real> Axis<T> {
                 *slot += 1;
             }
         }
-        Axis {
-            input: self.output(),
-            offsets,
-            index,
-            weight,
-        }
+        Axis { input: self.output(), offsets, index, weight }
     }
 
     /// Applies the table to the middle dimension of `[outer, input, inner]`.
@@ -297,9 +261,7 @@ multiversion! {
 
 /// The rounded-down index, kept inside.
 fn whole<T: Real>(x: T, last: usize) -> usize {
-    x.floor()
-        .to_i64()
-        .map_or(0, |i| i.clamp(0, last as i64) as usize)
+    x.floor().to_i64().map_or(0, |i| i.clamp(0, last as i64) as usize)
 }
 
 /// A resizing of planes of depth, height and width.
@@ -309,10 +271,7 @@ pub struct Resize<T> {
 
 impl<T: Real> Resize<T> {
     fn sizes(&self) -> ([usize; 3], [usize; 3]) {
-        (
-            self.axes.each_ref().map(|a| a.input),
-            self.axes.each_ref().map(Axis::output),
-        )
+        (self.axes.each_ref().map(|a| a.input), self.axes.each_ref().map(Axis::output))
     }
 
     /// Resizes every plane, width first.
@@ -330,27 +289,10 @@ impl<T: Real> Resize<T> {
     }
 }
 
-fn run<T: Real>(
-    (input, output): ([usize; 3], [usize; 3]),
-    planes: usize,
-    axes: [(usize, &Axis<T>); 3],
-    x: &[T],
-    y: &mut [T],
-) {
-    assert_eq!(
-        x.len(),
-        planes * input.iter().product::<usize>(),
-        "resize input"
-    );
-    assert_eq!(
-        y.len(),
-        planes * output.iter().product::<usize>(),
-        "resize output"
-    );
-    let steps: Vec<_> = axes
-        .into_iter()
-        .filter(|(_, axis)| !axis.copies())
-        .collect();
+fn run<T: Real>((input, output): ([usize; 3], [usize; 3]), planes: usize, axes: [(usize, &Axis<T>); 3], x: &[T], y: &mut [T]) {
+    assert_eq!(x.len(), planes * input.iter().product::<usize>(), "resize input");
+    assert_eq!(y.len(), planes * output.iter().product::<usize>(), "resize output");
+    let steps: Vec<_> = axes.into_iter().filter(|(_, axis)| !axis.copies()).collect();
     if steps.is_empty() {
         y.copy_from_slice(x);
         return;
@@ -359,13 +301,7 @@ fn run<T: Real>(
 }
 
 /// Applies the first step into scratch and the rest from there; the last writes to `y`.
-fn steps_run<T: Real>(
-    steps: &[(usize, &Axis<T>)],
-    mut size: [usize; 3],
-    planes: usize,
-    x: &[T],
-    y: SendPtr<T>,
-) {
+fn steps_run<T: Real>(steps: &[(usize, &Axis<T>)], mut size: [usize; 3], planes: usize, x: &[T], y: SendPtr<T>) {
     let ((d, axis), rest) = (steps[0], &steps[1..]);
     let outer = planes * size[..d].iter().product::<usize>();
     let inner: usize = size[d + 1..].iter().product();

@@ -26,23 +26,11 @@ fn close(a: &[f64], b: &[f64]) {
 #[test]
 fn rows_by_hand() {
     let x = [1.0, 2.0, 4.0, 8.0];
-    close(
-        &resize_row(Mode::Nearest, &x, 6, false),
-        &[1.0, 1.0, 2.0, 4.0, 4.0, 8.0],
-    );
-    close(
-        &resize_row(Mode::NearestExact, &x, 6, false),
-        &[1.0, 2.0, 2.0, 4.0, 8.0, 8.0],
-    );
+    close(&resize_row(Mode::Nearest, &x, 6, false), &[1.0, 1.0, 2.0, 4.0, 4.0, 8.0]);
+    close(&resize_row(Mode::NearestExact, &x, 6, false), &[1.0, 2.0, 2.0, 4.0, 8.0, 8.0]);
     close(&resize_row(Mode::Linear, &x, 2, false), &[1.5, 6.0]);
-    close(
-        &resize_row(Mode::Linear, &x[..2], 4, false),
-        &[1.0, 1.25, 1.75, 2.0],
-    );
-    close(
-        &resize_row(Mode::Linear, &x, 7, true),
-        &[1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0],
-    );
+    close(&resize_row(Mode::Linear, &x[..2], 4, false), &[1.0, 1.25, 1.75, 2.0]);
+    close(&resize_row(Mode::Linear, &x, 7, true), &[1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0]);
     close(&resize_row(Mode::Linear, &x, 1, true), &[1.0]);
     // With this kernel a straight line gets steps: 1.75 - 3/64 and so on.
     let line: Vec<f64> = (0..8).map(f64::from).collect();
@@ -65,14 +53,7 @@ fn a_given_scale_is_used() {
 
 #[test]
 fn gradients_are_adjoint() {
-    for mode in [
-        Mode::Nearest,
-        Mode::NearestExact,
-        Mode::Linear,
-        Mode::Cubic,
-        Mode::LinearAntialias,
-        Mode::CubicAntialias,
-    ] {
+    for mode in [Mode::Nearest, Mode::NearestExact, Mode::Linear, Mode::Cubic, Mode::LinearAntialias, Mode::CubicAntialias] {
         for corners in [false, true] {
             let (input, output) = ([2, 7, 9], [3, 4, 14]);
             let axes = std::array::from_fn(|d| Axis::new(mode, input[d], output[d], corners, None));
@@ -112,26 +93,13 @@ fn grid_shape(dims: usize, mode: GridMode, padding: GridPadding, align_corners: 
     }
 }
 
-const PADDINGS: [GridPadding; 3] = [
-    GridPadding::Zeros,
-    GridPadding::Border,
-    GridPadding::Reflection,
-];
+const PADDINGS: [GridPadding; 3] = [GridPadding::Zeros, GridPadding::Border, GridPadding::Reflection];
 
 #[test]
 fn grid_of_the_pixels_gives_the_image() {
     for mode in [GridMode::Linear, GridMode::Nearest, GridMode::Cubic] {
         for padding in PADDINGS {
-            let s = GridShape {
-                batch: 1,
-                channels: 1,
-                input: [1, 1, 5],
-                points: 5,
-                dims: 2,
-                mode,
-                padding,
-                align_corners: true,
-            };
+            let s = GridShape { batch: 1, channels: 1, input: [1, 1, 5], points: 5, dims: 2, mode, padding, align_corners: true };
             let x = [3.0, -1.0, 4.0, 1.0, 5.0];
             let grid: Vec<f64> = (0..5).flat_map(|i| [i as f64 / 2.0 - 1.0, 0.0]).collect();
             let mut y = [0.0; 5];
@@ -144,16 +112,7 @@ fn grid_of_the_pixels_gives_the_image() {
 #[test]
 fn grid_outside() {
     let sample = |mode, padding, at: f64| {
-        let s = GridShape {
-            batch: 1,
-            channels: 1,
-            input: [1, 1, 4],
-            points: 1,
-            dims: 2,
-            mode,
-            padding,
-            align_corners: false,
-        };
+        let s = GridShape { batch: 1, channels: 1, input: [1, 1, 4], points: 1, dims: 2, mode, padding, align_corners: false };
         let mut y = [0.0];
         grid_sample(&s, &[1.0, 2.0, 3.0, 4.0], &[at, 0.0], &mut y);
         y[0]

@@ -178,11 +178,7 @@ pub(super) fn i0(x: f64) -> f64 {
 /// exp(-|x|) I0(x) (Cephes i0e).
 pub(super) fn i0e(x: f64) -> f64 {
     let a = x.abs();
-    if a <= 8.0 {
-        chebyshev(a / 2.0 - 2.0, &I0_SMALL)
-    } else {
-        chebyshev(32.0 / a - 2.0, &I0_LARGE) / a.sqrt()
-    }
+    if a <= 8.0 { chebyshev(a / 2.0 - 2.0, &I0_SMALL) } else { chebyshev(32.0 / a - 2.0, &I0_LARGE) / a.sqrt() }
 }
 
 /// I1 as exp(|x|) times the scaled function's series (Cephes i1).
@@ -199,30 +195,20 @@ pub(super) fn i1(x: f64) -> f64 {
 /// exp(-|x|) I1(x) (Cephes i1e).
 pub(super) fn i1e(x: f64) -> f64 {
     let a = x.abs();
-    let r = if a <= 8.0 {
-        a * chebyshev(a / 2.0 - 2.0, &I1_SMALL)
-    } else {
-        chebyshev(32.0 / a - 2.0, &I1_LARGE) / a.sqrt()
-    };
+    let r = if a <= 8.0 { a * chebyshev(a / 2.0 - 2.0, &I1_SMALL) } else { chebyshev(32.0 / a - 2.0, &I1_LARGE) / a.sqrt() };
     if x < 0.0 { -r } else { r }
 }
 
 /// The amplitudes of cos and sin in Hankel's expansion of order 0 at x > 5.
 fn amplitudes_0(x: f64) -> (f64, f64) {
     let z = 25.0 / (x * x);
-    (
-        poly(z, &P0_P) / poly(z, &P0_Q),
-        5.0 / x * (poly(z, &Q0_P) / poly(z, &Q0_Q)),
-    )
+    (poly(z, &P0_P) / poly(z, &P0_Q), 5.0 / x * (poly(z, &Q0_P) / poly(z, &Q0_Q)))
 }
 
 /// The amplitudes of cos and sin in Hankel's expansion of order 1 at x > 5.
 fn amplitudes_1(x: f64) -> (f64, f64) {
     let z = 25.0 / (x * x);
-    (
-        poly(z, &P1_P) / poly(z, &P1_Q),
-        5.0 / x * (poly(z, &Q1_P) / poly(z, &Q1_Q)),
-    )
+    (poly(z, &P1_P) / poly(z, &P1_Q), 5.0 / x * (poly(z, &Q1_P) / poly(z, &Q1_Q)))
 }
 
 /// J0 by a rational function with its zeros taken out, and by Hankel's expansion (Cephes j0).

@@ -103,11 +103,7 @@ fn exp_sq(x: f64, sign: f64) -> f64 {
 /// ln(x erfcx(x)) for x >= 1.25, less than 28 or so (fdlibm s_erf.c).
 fn ln_x_erfcx(x: f64) -> f64 {
     let s = 1.0 / (x * x);
-    let r = if x < 1.0 / 0.35 {
-        poly(s, &ERFC_RA) / poly(s, &ERFC_SA)
-    } else {
-        poly(s, &ERFC_RB) / poly(s, &ERFC_SB)
-    };
+    let r = if x < 1.0 / 0.35 { poly(s, &ERFC_RA) / poly(s, &ERFC_SA) } else { poly(s, &ERFC_RB) / poly(s, &ERFC_SB) };
     r - 0.5625
 }
 
@@ -138,11 +134,7 @@ pub(super) fn erfc(x: f64) -> f64 {
     if a < 0.84375 {
         let z = x * x;
         let y = x * (poly(z, &ERF_P) / poly(z, &ERF_Q));
-        return if x < 0.25 {
-            1.0 - (x + y)
-        } else {
-            0.5 - (x - 0.5 + y)
-        };
+        return if x < 0.25 { 1.0 - (x + y) } else { 0.5 - (x - 0.5 + y) };
     }
     let c = if a < 1.25 {
         let s = a - 1.0;
@@ -190,21 +182,13 @@ pub(super) fn erfinv(y: f64) -> f64 {
     if a <= 0.7 {
         let z = a * a;
         x = a * poly(z, &[-0.140543331, 0.914624893, -1.645349621, 0.886226899])
-            / poly(
-                z,
-                &[0.012229801, -0.329097515, 1.442710462, -2.118377725, 1.0],
-            );
+            / poly(z, &[0.012229801, -0.329097515, 1.442710462, -2.118377725, 1.0]);
     } else {
         let z = (-((1.0 - a) / 2.0).ln()).sqrt();
-        x = poly(z, &[1.641345311, 3.429567803, -1.624906493, -1.970840454])
-            / poly(z, &[1.637067800, 3.543889200, 1.0]);
+        x = poly(z, &[1.641345311, 3.429567803, -1.624906493, -1.970840454]) / poly(z, &[1.637067800, 3.543889200, 1.0]);
     }
     for _ in 0..2 {
-        let f = if a <= 0.7 {
-            erf(x) - a
-        } else {
-            (1.0 - a) - erfc(x)
-        };
+        let f = if a <= 0.7 { erf(x) - a } else { (1.0 - a) - erfc(x) };
         let u = f * FRAC_SQRT_PI_2 * exp_sq(x, 1.0);
         x -= u / (1.0 + x * u);
     }
@@ -232,11 +216,7 @@ pub(super) fn ndtri(y: f64) -> f64 {
     }
     let r = (-2.0 * t.ln()).sqrt();
     let z = 1.0 / r;
-    let q = if r < 8.0 {
-        poly(z, &NDTRI_P1) / poly(z, &NDTRI_Q1)
-    } else {
-        poly(z, &NDTRI_P2) / poly(z, &NDTRI_Q2)
-    };
+    let q = if r < 8.0 { poly(z, &NDTRI_P1) / poly(z, &NDTRI_Q1) } else { poly(z, &NDTRI_P2) / poly(z, &NDTRI_Q2) };
     let x = r - r.ln() / r - z * q;
     if upper { x } else { -x }
 }
@@ -244,9 +224,5 @@ pub(super) fn ndtri(y: f64) -> f64 {
 /// ln(erfc(-x / sqrt 2) / 2), by erfcx in the lower tail.
 pub(super) fn log_ndtr(x: f64) -> f64 {
     let t = x * std::f64::consts::FRAC_1_SQRT_2;
-    if x < -1.0 {
-        (erfcx(-t) / 2.0).ln() - t * t
-    } else {
-        (-erfc(t) / 2.0).ln_1p()
-    }
+    if x < -1.0 { (erfcx(-t) / 2.0).ln() - t * t } else { (-erfc(t) / 2.0).ln_1p() }
 }

@@ -4,11 +4,7 @@ use super::poly;
 use std::f64::consts::PI;
 
 /// Where lgamma has its minimum on the positive axis, the minimum, and minus the rest of the minimum.
-const LG_MIN: (f64, f64, f64) = (
-    1.4616321449683622,
-    -0.12148629053584961,
-    -3.638676997039505e-18,
-);
+const LG_MIN: (f64, f64, f64) = (1.4616321449683622, -0.12148629053584961, -3.638676997039505e-18);
 
 /// fdlibm e_lgamma_r.c: around 2.
 #[rustfmt::skip]
@@ -102,20 +98,12 @@ pub(super) fn lgamma(x: f64) -> f64 {
         return lgamma_pos(x);
     }
     let s = sin_pi(a).abs();
-    if s == 0.0 {
-        f64::INFINITY
-    } else {
-        (PI / (s * a)).ln() - lgamma_pos(a)
-    }
+    if s == 0.0 { f64::INFINITY } else { (PI / (s * a)).ln() - lgamma_pos(a) }
 }
 
 fn lgamma_pos(x: f64) -> f64 {
     if x < 2.0 {
-        let (base, x) = if x <= 0.9 {
-            (-x.ln(), x)
-        } else {
-            (0.0, x - 1.0)
-        };
+        let (base, x) = if x <= 0.9 { (-x.ln(), x) } else { (0.0, x - 1.0) };
         // Now lgamma(1 + x) is wanted, -0.1 < x < 1; x is exact but for rounding above.
         return base + lgamma_1p(x);
     }
@@ -154,11 +142,7 @@ pub(super) fn digamma(x: f64) -> f64 {
     }
     if x < 0.0 {
         let r = x.fract();
-        return if r == 0.0 || x.is_infinite() {
-            f64::NAN
-        } else {
-            digamma(1.0 - x) - PI / (PI * r).tan()
-        };
+        return if r == 0.0 || x.is_infinite() { f64::NAN } else { digamma(1.0 - x) - PI / (PI * r).tan() };
     }
     let (mut x, mut r) = (x, 0.0);
     while x < 10.0 {
@@ -200,11 +184,7 @@ pub(super) fn polygamma(x: f64, n: f64) -> f64 {
     if n == 1.0 {
         return trigamma(x);
     }
-    let factorial = if n > 170.0 {
-        f64::INFINITY
-    } else {
-        (2..=n as u32).map(f64::from).product::<f64>()
-    };
+    let factorial = if n > 170.0 { f64::INFINITY } else { (2..=n as u32).map(f64::from).product::<f64>() };
     let sign = if n % 2.0 == 0.0 { -1.0 } else { 1.0 };
     sign * factorial * zeta(n + 1.0, x)
 }

@@ -119,9 +119,7 @@ fn lanczos(x: f64) -> f64 {
 fn ln_1p_less(s: f64) -> f64 {
     let r = s / (2.0 + s);
     let z = r * r;
-    let tail = (0..14)
-        .rev()
-        .fold(0.0, |t, k| t * z + 1.0 / f64::from(2 * k + 3));
+    let tail = (0..14).rev().fold(0.0, |t, k| t * z + 1.0 / f64::from(2 * k + 3));
     r * (2.0 * z * tail - s)
 }
 
@@ -137,11 +135,7 @@ fn factor(a: f64, x: f64) -> f64 {
         return r * (a - x).exp() * (x / f).powf(a);
     }
     let s = (x - a - LANCZOS_G + 0.5) / f;
-    let l = if s.abs() < 0.5 {
-        ln_1p_less(s)
-    } else {
-        s.ln_1p() - s
-    };
+    let l = if s.abs() < 0.5 { ln_1p_less(s) } else { s.ln_1p() - s };
     r * (a * l + x * (0.5 - LANCZOS_G) / f).exp()
 }
 
@@ -240,8 +234,7 @@ fn uniform(a: f64, x: f64, sign: f64) -> f64 {
         last = t.abs();
         scale /= a;
     }
-    0.5 * erfc(sign * eta * (a / 2.0).sqrt())
-        + sign * (-0.5 * a * eta * eta).exp() * sum / (2.0 * PI * a).sqrt()
+    0.5 * erfc(sign * eta * (a / 2.0).sqrt()) + sign * (-0.5 * a * eta * eta).exp() * sum / (2.0 * PI * a).sqrt()
 }
 
 /// Whether the uniform expansion serves.
@@ -290,20 +283,8 @@ pub(super) fn igammac(a: f64, x: f64) -> f64 {
         return uniform(a, x, 1.0);
     }
     if x > 1.1 {
-        return if x < a {
-            1.0 - lower_series(a, x)
-        } else {
-            upper_fraction(a, x)
-        };
+        return if x < a { 1.0 - lower_series(a, x) } else { upper_fraction(a, x) };
     }
-    let lower = if x <= 0.5 {
-        -0.4 / x.ln() < a
-    } else {
-        x * 1.1 < a
-    };
-    if lower {
-        1.0 - lower_series(a, x)
-    } else {
-        upper_series(a, x)
-    }
+    let lower = if x <= 0.5 { -0.4 / x.ln() < a } else { x * 1.1 < a };
+    if lower { 1.0 - lower_series(a, x) } else { upper_series(a, x) }
 }

@@ -378,7 +378,9 @@ pub fn conv_mode(
     // What does not divide evenly goes to the end; the list of pads starts with the last dimension.
     let odd: Vec<i64> = total.iter().rev().flat_map(|t| [0, t % 2]).collect();
     let x = if odd.contains(&1) {
-        super::warn("Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the input be created");
+        super::warn(
+            "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the input be created",
+        );
         constant_pad_nd(&x, &odd, Scalar::Int(0))?
     } else {
         x

@@ -207,7 +207,13 @@ pub fn values_for(out: &Tensor, values: &Tensor) -> Result<Tensor> {
 }
 
 /// A copy of `x` with `value` (broadcast) written or added at `indices`. Differentiable.
-pub fn index_put(x: &Tensor, indices: &[Option<Tensor>], value: &Tensor, accumulate: bool, target: Option<&Tensor>) -> Result<Tensor> {
+pub fn index_put(
+    x: &Tensor,
+    indices: &[Option<Tensor>],
+    value: &Tensor,
+    accumulate: bool,
+    target: Option<&Tensor>,
+) -> Result<Tensor> {
     // The most frequent assignment, x[x > a] = b, without a list of positions.
     if let ([Some(m)], false, Some(out)) = (indices, accumulate, target)
         && m.dtype() == Dtype::Bool

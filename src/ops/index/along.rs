@@ -29,11 +29,7 @@ fn checked_index(x: &Tensor, dim: i64, index: &Tensor, op: &str, role: &str) -> 
     ensure!(whole || index.numel() == 0, Runtime, "{op}(): Expected dtype int32/int64 for index");
     let i = copy::contiguous(&at_least_1d(&copy::to_dtype(&index.detach(), Dtype::I64)?)?)?;
     if i.numel() > 0 {
-        ensure!(
-            i.ndim() == x.ndim().max(1),
-            Runtime,
-            "Index tensor must have the same number of dimensions as {role} tensor"
-        );
+        ensure!(i.ndim() == x.ndim().max(1), Runtime, "Index tensor must have the same number of dimensions as {role} tensor");
     }
     Ok((d, i))
 }
@@ -108,7 +104,11 @@ fn gather_into(g: &Tensor, dim: i64, index: &Tensor, shape: &[usize]) -> Result<
     if got.shape() == shape {
         return Ok(got);
     }
-    let got = if index.ndim() != shape.len() { crate::ops::view::reshape_to(&got, &shape.iter().map(|_| 1).collect::<Vec<_>>())? } else { got };
+    let got = if index.ndim() != shape.len() {
+        crate::ops::view::reshape_to(&got, &shape.iter().map(|_| 1).collect::<Vec<_>>())?
+    } else {
+        got
+    };
     let pad: Vec<i64> = (0..shape.len()).rev().flat_map(|d| [0, (shape[d] - got.shape()[d]) as i64]).collect();
     crate::ops::join::constant_pad_nd(&got, &pad, Scalar::Int(0))
 }
@@ -135,7 +135,13 @@ fn check_scatter(x: &Tensor, d: usize, i: &Tensor, src: Option<&Tensor>) -> Resu
             show(x.shape()),
             show(s.shape())
         ),
-        None => ensure!(fits, Runtime, "Expected index {} to be no larger than self {} apart from dimension {d}", show(i.shape()), show(x.shape())),
+        None => ensure!(
+            fits,
+            Runtime,
+            "Expected index {} to be no larger than self {} apart from dimension {d}",
+            show(i.shape()),
+            show(x.shape())
+        ),
     }
     Ok(())
 }
@@ -279,7 +285,15 @@ fn scatter_reduce_raw(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor, how: R
 }
 
 /// A copy of `x` where elements with the same place are reduced to one. Differentiable.
-pub fn scatter_reduce(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor, how: Reduce, include_self: bool, name: &'static str) -> Result<Tensor> {
+pub fn scatter_reduce(
+    x: &Tensor,
+    dim: i64,
+    index: &Tensor,
+    src: &Tensor,
+    how: Reduce,
+    include_self: bool,
+    name: &'static str,
+) -> Result<Tensor> {
     let out = scatter_reduce_raw(x, dim, index, src, how, include_self)?;
     if !needs_grad(&[x, src]) {
         return Ok(out);
@@ -304,7 +318,12 @@ pub fn scatter_reduce(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor, how: R
                 let n = Tensor::full(g.shape(), include_self as i64, g.dtype(), g.device())?;
                 let ones = Tensor::full(index.shape(), 1i64, g.dtype(), g.device())?;
                 let n = scatter_combine(&n, dim, &index, &ones, Combine::Add, None)?;
-                let n = masked_fill(&n, &ew::EQ.call(&[t(&n), Operand::S(Scalar::Int(0))], &[], None)?, &Tensor::scalar(1i64, n.dtype()), None)?;
+                let n = masked_fill(
+                    &n,
+                    &ew::EQ.call(&[t(&n), Operand::S(Scalar::Int(0))], &[], None)?,
+                    &Tensor::scalar(1i64, n.dtype()),
+                    None,
+                )?;
                 let share = ew::div(g, &n)?;
                 let gs = gather(&share, dim, &index)?;
                 (share, gs)
@@ -320,7 +339,11 @@ pub fn scatter_reduce(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor, how: R
                 let zeros = Tensor::zeros(x.shape(), x.dtype(), x.device())?;
                 let count = scatter_combine(&zeros, dim, &index, &copy::to_dtype(&src_zero, x.dtype())?, Combine::Add, None)?;
                 let count = gather(&count, dim, &index)?;
-                let single = ew::LOGICAL_AND.call(&[t(&src_zero), t(&ew::EQ.call(&[t(&count), Operand::S(Scalar::Int(1))], &[], None)?)], &[], None)?;
+                let single = ew::LOGICAL_AND.call(
+                    &[t(&src_zero), t(&ew::EQ.call(&[t(&count), Operand::S(Scalar::Int(1))], &[], None)?)],
+                    &[],
+                    None,
+                )?;
                 let masked_src = masked_fill(&src, &single, &one, None)?;
                 let masked_src_out = scatter_reduce(&x, dim, &index, &masked_src, how, include_self, "ScatterReduceBackward0")?;
                 let a = gather(&mul(g, &masked_src_out)?, dim, &index)?;
@@ -336,7 +359,12 @@ pub fn scatter_reduce(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor, how: R
                 let (self_is, src_is) = (same(&x, &out)?, same(&src, &value)?);
                 let start = if include_self { self_is.clone() } else { Tensor::zeros(x.shape(), g.dtype(), g.device())? };
                 let n = scatter_combine(&start, dim, &index, &src_is, Combine::Add, None)?;
-                let n = masked_fill(&n, &ew::EQ.call(&[t(&n), Operand::S(Scalar::Int(0))], &[], None)?, &Tensor::scalar(1i64, n.dtype()), None)?;
+                let n = masked_fill(
+                    &n,
+                    &ew::EQ.call(&[t(&n), Operand::S(Scalar::Int(0))], &[], None)?,
+                    &Tensor::scalar(1i64, n.dtype()),
+                    None,
+                )?;
                 let share = ew::div(g, &n)?;
                 (ew::mul(&self_is, &share)?, ew::mul(&src_is, &gather(&share, dim, &index)?)?)
             }
@@ -398,31 +426,47 @@ pub fn index_reduce(x: &Tensor, dim: i64, index: &Tensor, source: &Tensor, reduc
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("fm", "gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor", "Elements picked along a dimension.", |a| {
-        gather(a.t(0), a.int(1), a.t(2)).map(Into::into)
-    });
+    r.op(
+        "fm",
+        "gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
+        "Elements picked along a dimension.",
+        |a| gather(a.t(0), a.int(1), a.t(2)).map(Into::into),
+    );
     r.op("fmi", "scatter(Tensor self, int dim, Tensor index, Tensor src) -> Tensor", "src written along a dimension.", |a| {
         scatter(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()).map(Into::into)
     });
-    r.op("fmi", "scatter(Tensor self, int dim, Tensor index, Scalar value) -> Tensor", "A number written along a dimension.", |a| {
-        scatter_value(a.t(0), a.int(1), a.t(2), a.sc(3), a.target.as_ref()).map(Into::into)
-    });
-    r.op("fmi", "scatter(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor", "src added or multiplied in.", |a| {
-        match add_or_multiply(a.s(4))? {
-            Combine::Add => scatter_add(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()),
-            _ => scatter_reduce(a.t(0), a.int(1), a.t(2), a.t(3), Reduce::Prod, true, "ScatterReduceBackward0"),
-        }
-        .map(Into::into)
-    });
-    r.op("fmi", "scatter(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor", "A number added or multiplied in.", |a| {
-        let v = Tensor::full(&[], fill_value(a.sc(3), a.t(0).dtype())?.item()?, a.t(0).dtype(), a.t(0).device())?;
-        let src = v.alias(v.layout().expand(a.t(2).shape())?);
-        match add_or_multiply(a.s(4))? {
-            Combine::Add => scatter_add(a.t(0), a.int(1), a.t(2), &src, a.target.as_ref()),
-            _ => scatter_reduce(a.t(0), a.int(1), a.t(2), &src, Reduce::Prod, true, "ScatterReduceBackward0"),
-        }
-        .map(Into::into)
-    });
+    r.op(
+        "fmi",
+        "scatter(Tensor self, int dim, Tensor index, Scalar value) -> Tensor",
+        "A number written along a dimension.",
+        |a| scatter_value(a.t(0), a.int(1), a.t(2), a.sc(3), a.target.as_ref()).map(Into::into),
+    );
+    r.op(
+        "fmi",
+        "scatter(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
+        "src added or multiplied in.",
+        |a| {
+            match add_or_multiply(a.s(4))? {
+                Combine::Add => scatter_add(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()),
+                _ => scatter_reduce(a.t(0), a.int(1), a.t(2), a.t(3), Reduce::Prod, true, "ScatterReduceBackward0"),
+            }
+            .map(Into::into)
+        },
+    );
+    r.op(
+        "fmi",
+        "scatter(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor",
+        "A number added or multiplied in.",
+        |a| {
+            let v = Tensor::full(&[], fill_value(a.sc(3), a.t(0).dtype())?.item()?, a.t(0).dtype(), a.t(0).device())?;
+            let src = v.alias(v.layout().expand(a.t(2).shape())?);
+            match add_or_multiply(a.s(4))? {
+                Combine::Add => scatter_add(a.t(0), a.int(1), a.t(2), &src, a.target.as_ref()),
+                _ => scatter_reduce(a.t(0), a.int(1), a.t(2), &src, Reduce::Prod, true, "ScatterReduceBackward0"),
+            }
+            .map(Into::into)
+        },
+    );
     r.op("fmi", "scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor", "src added along a dimension.", |a| {
         scatter_add(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()).map(Into::into)
     });
@@ -430,7 +474,9 @@ pub(super) fn register(r: &mut Registry) {
         "fmi",
         "scatter_reduce(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor",
         "Elements of src with the same place reduced to one.",
-        |a| scatter_reduce(a.t(0), a.int(1), a.t(2), a.t(3), reduction(a.s(4))?, a.b(5), "ScatterReduceBackward0").map(Into::into),
+        |a| {
+            scatter_reduce(a.t(0), a.int(1), a.t(2), a.t(3), reduction(a.s(4))?, a.b(5), "ScatterReduceBackward0").map(Into::into)
+        },
     );
     r.op(
         "fmi",

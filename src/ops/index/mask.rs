@@ -234,9 +234,12 @@ pub(super) fn register(r: &mut Registry) {
     r.op("fm", "masked_select(Tensor self, Tensor mask) -> Tensor", "The elements where mask is true.", |a| {
         masked_select(a.t(0), a.t(1)).map(Into::into)
     });
-    r.op("fmi", "masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor", "Elements of source, in order, where mask is true.", |a| {
-        masked_scatter(a.t(0), a.t(1), a.t(2), a.target.as_ref()).map(Into::into)
-    });
+    r.op(
+        "fmi",
+        "masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor",
+        "Elements of source, in order, where mask is true.",
+        |a| masked_scatter(a.t(0), a.t(1), a.t(2), a.target.as_ref()).map(Into::into),
+    );
     r.op("fm", "nonzero(Tensor self, *, bool as_tuple=False) -> Tensor", "The indices of the nonzero elements.", |a| {
         if a.b(1) { nonzero_tuple(a.t(0)).map(Ret::Tuple) } else { nonzero(a.t(0)).map(Into::into) }
     });

@@ -73,7 +73,14 @@ pub fn index_select(x: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
 
 /// Whether `source` has a slice for every index and otherwise the shape of `x`.
 pub fn check_source(x: &Tensor, d: usize, index: &Tensor, source: &Tensor, op: &str) -> Result<()> {
-    ensure!(index.ndim() <= 1, Index, "{op}(): Index is supposed to be a vector, but got dim: {} with type: {} and size: {}", index.ndim(), index.dtype().scalar_name(), show(index.shape()));
+    ensure!(
+        index.ndim() <= 1,
+        Index,
+        "{op}(): Index is supposed to be a vector, but got dim: {} with type: {} and size: {}",
+        index.ndim(),
+        index.dtype().scalar_name(),
+        show(index.shape())
+    );
     ensure!(is_index(index), Runtime, "{op}(): Expected dtype int32/int64 for index but got: {}", index.dtype().scalar_name());
     ensure!(
         x.dtype() == source.dtype(),
@@ -96,7 +103,8 @@ pub fn check_source(x: &Tensor, d: usize, index: &Tensor, source: &Tensor, op: &
         source.size(d)
     );
     let rest = |t: &Tensor| -> Dims { (0..t.ndim()).filter(|&k| k != d).map(|k| t.shape()[k]).collect() };
-    let same = if source.ndim() == 0 || x.ndim() == 0 { rest(x).is_empty() && rest(source).is_empty() } else { rest(x) == rest(source) };
+    let same =
+        if source.ndim() == 0 || x.ndim() == 0 { rest(x).is_empty() && rest(source).is_empty() } else { rest(x) == rest(source) };
     ensure!(
         same,
         Runtime,
@@ -108,7 +116,14 @@ pub fn check_source(x: &Tensor, d: usize, index: &Tensor, source: &Tensor, op: &
 }
 
 /// A copy of `x` with `alpha * source` added to its slices, in the order of the index. Differentiable.
-pub fn index_add(x: &Tensor, dim: i64, index: &Tensor, source: &Tensor, alpha: Scalar, target: Option<&Tensor>) -> Result<Tensor> {
+pub fn index_add(
+    x: &Tensor,
+    dim: i64,
+    index: &Tensor,
+    source: &Tensor,
+    alpha: Scalar,
+    target: Option<&Tensor>,
+) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
     check_source(x, d, index, source, "index_add_")?;
     let refuse = |v: i64, n: i64| crate::err!(Runtime, "index {v} is out of bounds for dimension {d} with size {n}");
@@ -150,7 +165,12 @@ fn times(x: &Tensor, s: Scalar) -> Result<Tensor> {
 pub fn index_copy(x: &Tensor, dim: i64, index: &Tensor, source: &Tensor, target: Option<&Tensor>) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
     ensure!(index.ndim() <= 1, Index, "index_copy_(): Index should have dimension 1 or 0 (got {})", index.ndim());
-    ensure!(index.dtype() == Dtype::I64, Runtime, "index_copy_(): Expected a long tensor for index, but got {}", index.dtype().scalar_name());
+    ensure!(
+        index.dtype() == Dtype::I64,
+        Runtime,
+        "index_copy_(): Expected a long tensor for index, but got {}",
+        index.dtype().scalar_name()
+    );
     ensure!(
         x.dtype() == source.dtype(),
         Runtime,
@@ -210,7 +230,14 @@ pub fn index_fill(x: &Tensor, dim: i64, index: &Tensor, value: &Tensor, target: 
     index_fill_named(x, dim, index, value, target, "IndexFillBackward1")
 }
 
-fn index_fill_named(x: &Tensor, dim: i64, index: &Tensor, value: &Tensor, target: Option<&Tensor>, name: &'static str) -> Result<Tensor> {
+fn index_fill_named(
+    x: &Tensor,
+    dim: i64,
+    index: &Tensor,
+    value: &Tensor,
+    target: Option<&Tensor>,
+    name: &'static str,
+) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
     ensure!(index.dtype() == Dtype::I64, Index, "index_fill_(): Expected dtype int64 for index.");
     ensure!(index.ndim() <= 1, Runtime, "Index has to be a vector/scalar");
@@ -238,7 +265,11 @@ fn index_fill_named(x: &Tensor, dim: i64, index: &Tensor, value: &Tensor, target
     Ok(record(name, &[x, value], out, move |ctx, g| {
         let index = index.get(ctx)?;
         let gx = if ctx.needs(0) { Some(index_fill(g, dim, &index, &Tensor::scalar(0i64, g.dtype()), None)?) } else { None };
-        let gv = if ctx.needs(1) { Some(copy::to_dtype(&reduce::sum(&select_once(g, dim, &index)?, None, false, None)?, vd)?) } else { None };
+        let gv = if ctx.needs(1) {
+            Some(copy::to_dtype(&reduce::sum(&select_once(g, dim, &index)?, None, false, None)?, vd)?)
+        } else {
+            None
+        };
         Ok(smallvec![gx, gv])
     }))
 }
@@ -281,7 +312,12 @@ fn row_major(l: &Layout, index: &Tensor) -> Result<Lanes> {
 
 /// Elements by their row-major position. Differentiable.
 pub fn take(x: &Tensor, index: &Tensor) -> Result<Tensor> {
-    ensure!(index.dtype() == Dtype::I64, Runtime, "take(): Expected a long tensor for index, but got {}", index.dtype().scalar_name());
+    ensure!(
+        index.dtype() == Dtype::I64,
+        Runtime,
+        "take(): Expected a long tensor for index, but got {}",
+        index.dtype().scalar_name()
+    );
     ensure!(x.numel() > 0 || index.numel() == 0, Index, "take(): tried to take from an empty tensor");
     let out = Tensor::empty(index.shape(), x.dtype(), x.device())?;
     lanes::read(x, &row_major(x.layout(), index)?, &out)?;
@@ -297,7 +333,12 @@ pub fn take(x: &Tensor, index: &Tensor) -> Result<Tensor> {
 
 /// A copy of `x` with elements at row-major positions written or added. Differentiable.
 pub fn put(x: &Tensor, index: &Tensor, source: &Tensor, accumulate: bool, target: Option<&Tensor>) -> Result<Tensor> {
-    ensure!(index.dtype() == Dtype::I64, Runtime, "put_(): Expected a long tensor for index, but got {}", index.dtype().scalar_name());
+    ensure!(
+        index.dtype() == Dtype::I64,
+        Runtime,
+        "put_(): Expected a long tensor for index, but got {}",
+        index.dtype().scalar_name()
+    );
     ensure!(
         x.dtype() == source.dtype(),
         Runtime,
@@ -389,12 +430,18 @@ pub(super) fn register(r: &mut Registry) {
         "alpha * source added to the slices that index names.",
         |a| index_add(a.t(0), a.int(1), a.t(2), a.t(3), a.sc(4), a.target.as_ref()).map(Into::into),
     );
-    r.op("fmi", "index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor", "Slices replaced by those of source.", |a| {
-        index_copy(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()).map(Into::into)
-    });
-    r.op("fmi", "index_fill(Tensor self, int dim, Tensor index, Tensor value) -> Tensor", "Slices filled with a 0-d tensor.", |a| {
-        index_fill(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()).map(Into::into)
-    });
+    r.op(
+        "fmi",
+        "index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
+        "Slices replaced by those of source.",
+        |a| index_copy(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()).map(Into::into),
+    );
+    r.op(
+        "fmi",
+        "index_fill(Tensor self, int dim, Tensor index, Tensor value) -> Tensor",
+        "Slices filled with a 0-d tensor.",
+        |a| index_fill(a.t(0), a.int(1), a.t(2), a.t(3), a.target.as_ref()).map(Into::into),
+    );
     r.op("fmi", "index_fill(Tensor self, int dim, Tensor index, Scalar value) -> Tensor", "Slices filled with a number.", |a| {
         let x = a.t(0);
         ensure!(
@@ -405,10 +452,15 @@ pub(super) fn register(r: &mut Registry) {
         let value = fill_value(a.sc(3), x.dtype())?;
         index_fill_named(x, a.int(1), a.t(2), &value, a.target.as_ref(), "IndexFillBackward0").map(Into::into)
     });
-    r.op("fm", "take(Tensor self, Tensor index) -> Tensor", "Elements by their row-major position.", |a| take(a.t(0), a.t(1)).map(Into::into));
-    r.op("fmi", "put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor", "Elements written by their row-major position.", |a| {
-        put(a.t(0), a.t(1), a.t(2), a.b(3), a.target.as_ref()).map(Into::into)
+    r.op("fm", "take(Tensor self, Tensor index) -> Tensor", "Elements by their row-major position.", |a| {
+        take(a.t(0), a.t(1)).map(Into::into)
     });
+    r.op(
+        "fmi",
+        "put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor",
+        "Elements written by their row-major position.",
+        |a| put(a.t(0), a.t(1), a.t(2), a.b(3), a.target.as_ref()).map(Into::into),
+    );
     r.op("fm", "take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor", "gather with broadcasting.", |a| {
         take_along_dim(a.t(0), a.t(1), a.oint(2)).map(Into::into)
     });

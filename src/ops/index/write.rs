@@ -136,14 +136,27 @@ pub(super) fn register(r: &mut Registry) {
         }
         Ok(x.clone().into())
     });
-    r.op("f", "fill(Tensor self, Tensor value) -> Tensor", "A tensor of this shape filled with a 0-d tensor's value.", |a| fill(a.t(0), a.t(1)).map(Into::into));
+    r.op("f", "fill(Tensor self, Tensor value) -> Tensor", "A tensor of this shape filled with a 0-d tensor's value.", |a| {
+        fill(a.t(0), a.t(1)).map(Into::into)
+    });
     r.op("f", "fill(Tensor self, Scalar value) -> Tensor", "A tensor of this shape filled with a number.", |a| {
         fill(a.t(0), &fill_value(a.sc(1), a.t(0).dtype())?).map(Into::into)
     });
-    r.op("fm", "select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor", "A copy with src at one index of a dimension.", |a| {
-        let (dim, index) = (a.int(2), a.int(3));
-        scatter_view(a.t(0), a.t(1), &(Arc::new(move |t: &Tensor| view::select(t, dim, index)) as Look), "SelectScatterBackward0").map(Into::into)
-    });
+    r.op(
+        "fm",
+        "select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor",
+        "A copy with src at one index of a dimension.",
+        |a| {
+            let (dim, index) = (a.int(2), a.int(3));
+            scatter_view(
+                a.t(0),
+                a.t(1),
+                &(Arc::new(move |t: &Tensor| view::select(t, dim, index)) as Look),
+                "SelectScatterBackward0",
+            )
+            .map(Into::into)
+        },
+    );
     r.op(
         "fm",
         "slice_scatter(Tensor self, Tensor src, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor",
@@ -177,13 +190,21 @@ pub(super) fn register(r: &mut Registry) {
             scatter_view(a.t(0), a.t(1), &look, "AsStridedScatterBackward0").map(Into::into)
         },
     );
-    r.op("m", "resize_(Tensor self, int[] size, *, MemoryFormat? memory_format=None) -> Tensor", "Another shape over the same memory, which grows where needed.", |a| {
-        resize(a.t(0), a.ints(1), a.memory_format(2)).map(Ret::Replace)
-    });
-    r.op("m", "resize_as_(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None) -> Tensor", "resize_ to the shape of another tensor.", |a| {
-        let size: Vec<i64> = a.t(1).shape().iter().map(|&s| s as i64).collect();
-        resize(a.t(0), &size, a.memory_format(2)).map(Ret::Replace)
-    });
+    r.op(
+        "m",
+        "resize_(Tensor self, int[] size, *, MemoryFormat? memory_format=None) -> Tensor",
+        "Another shape over the same memory, which grows where needed.",
+        |a| resize(a.t(0), a.ints(1), a.memory_format(2)).map(Ret::Replace),
+    );
+    r.op(
+        "m",
+        "resize_as_(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None) -> Tensor",
+        "resize_ to the shape of another tensor.",
+        |a| {
+            let size: Vec<i64> = a.t(1).shape().iter().map(|&s| s as i64).collect();
+            resize(a.t(0), &size, a.memory_format(2)).map(Ret::Replace)
+        },
+    );
     r.op("m", "set_(Tensor self, Tensor source) -> Tensor", "The memory and shape of another tensor.", |a| {
         ensure!(
             a.t(0).dtype() == a.t(1).dtype(),
@@ -194,5 +215,7 @@ pub(super) fn register(r: &mut Registry) {
         );
         Ok(Ret::Replace(a.t(1).detach()))
     });
-    r.op("m", "set_(Tensor self) -> Tensor", "An empty tensor.", |a| Ok(Ret::Replace(Tensor::empty(&[0], a.t(0).dtype(), a.t(0).device())?)));
+    r.op("m", "set_(Tensor self) -> Tensor", "An empty tensor.", |a| {
+        Ok(Ret::Replace(Tensor::empty(&[0], a.t(0).dtype(), a.t(0).device())?))
+    });
 }

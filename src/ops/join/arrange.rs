@@ -87,7 +87,11 @@ pub fn roll(x: &Tensor, shifts: &[i64], dims: &[i64]) -> Result<Tensor> {
         shifts.len() == dims.len() && !shifts.is_empty(),
         Runtime,
         "{}",
-        if shifts.is_empty() { "`shifts` required".to_string() } else { format!("shifts and dimensions must align. shifts: {}, dims:{}", shifts.len(), dims.len()) }
+        if shifts.is_empty() {
+            "`shifts` required".to_string()
+        } else {
+            format!("shifts and dimensions must align. shifts: {}, dims:{}", shifts.len(), dims.len())
+        }
     );
     let mut total = vec![0i64; x.ndim()];
     for (&s, &d) in shifts.iter().zip(dims) {
@@ -128,7 +132,13 @@ pub fn repeat(x: &Tensor, times: &[i64]) -> Result<Tensor> {
     let lead = times.len() - x.ndim();
     let size = |d: usize| if d < lead { 1 } else { x.shape()[d - lead] };
     let target: Vec<i64> = times.iter().enumerate().map(|(d, &t)| t.saturating_mul(size(d) as i64)).collect();
-    ensure!(times.iter().all(|&t| t >= 0), Runtime, "Trying to create tensor with negative dimension {}: {}", target.iter().find(|t| **t < 0).unwrap_or(&-1), show(&target));
+    ensure!(
+        times.iter().all(|&t| t >= 0),
+        Runtime,
+        "Trying to create tensor with negative dimension {}: {}",
+        target.iter().find(|t| **t < 0).unwrap_or(&-1),
+        show(&target)
+    );
     // [r0, s0, r1, s1, ...]: repeats beside sizes, without those that are 1.
     let (mut wide, mut strides, mut keep) = (Dims::new(), smallvec::SmallVec::<[isize; 6]>::new(), Vec::new());
     for (d, &r) in times.iter().enumerate() {
@@ -248,14 +258,21 @@ pub(super) fn register(r: &mut Registry) {
         ensure!(a.t(0).ndim() >= 1, Runtime, "Input must be >= 1-d.");
         flip(a.t(0), &[0]).map(Into::into)
     });
-    r.op("fm", "roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor", "Elements moved along dimensions, around the end.", |a| {
-        roll(a.t(0), a.ints(1), a.ints(2)).map(Into::into)
-    });
+    r.op(
+        "fm",
+        "roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor",
+        "Elements moved along dimensions, around the end.",
+        |a| roll(a.t(0), a.ints(1), a.ints(2)).map(Into::into),
+    );
     r.op("fm", "rot90(Tensor self, int k=1, int[] dims=[0, 1]) -> Tensor", "A rotation by quarter turns.", |a| {
         rot90(a.t(0), a.int(1), a.ints(2)).map(Into::into)
     });
-    r.op("m", "repeat(Tensor self, int[] repeats) -> Tensor", "The tensor several times along each dimension.", |a| repeat(a.t(0), a.ints(1)).map(Into::into));
-    r.op("fm", "tile(Tensor self, int[] dims) -> Tensor", "repeat; missing counts are 1.", |a| tile(a.t(0), a.ints(1)).map(Into::into));
+    r.op("m", "repeat(Tensor self, int[] repeats) -> Tensor", "The tensor several times along each dimension.", |a| {
+        repeat(a.t(0), a.ints(1)).map(Into::into)
+    });
+    r.op("fm", "tile(Tensor self, int[] dims) -> Tensor", "repeat; missing counts are 1.", |a| {
+        tile(a.t(0), a.ints(1)).map(Into::into)
+    });
     r.op("f", "repeat_interleave(Tensor repeats, *, int? output_size=None) -> Tensor", "Indices, each as often as told.", |a| {
         repeat_index(a.t(0), a.oint(1)).map(Into::into)
     });

@@ -138,8 +138,10 @@ pub fn dstack(tensors: &[Tensor]) -> Result<Tensor> {
 
 pub fn column_stack(tensors: &[Tensor]) -> Result<Tensor> {
     filled(tensors, "column_stack")?;
-    let t: Vec<Tensor> =
-        tensors.iter().map(|t| if t.ndim() <= 1 { view::reshape_to(t, &[t.numel(), 1]) } else { Ok(t.clone()) }).collect::<Result<_>>()?;
+    let t: Vec<Tensor> = tensors
+        .iter()
+        .map(|t| if t.ndim() <= 1 { view::reshape_to(t, &[t.numel(), 1]) } else { Ok(t.clone()) })
+        .collect::<Result<_>>()?;
     hstack(&t)
 }
 
@@ -193,11 +195,17 @@ pub(super) fn register(r: &mut Registry) {
     r.op("f", "stack(Tensor[] tensors, int dim=0) -> Tensor", "Tensors of one shape along a new dimension.", |a| {
         stack(&a.ts(0), a.int(1)).map(Into::into)
     });
-    r.op("f", "hstack(Tensor[] tensors) -> Tensor", "Tensors beside each other, column after column.", |a| hstack(&a.ts(0)).map(Into::into));
+    r.op("f", "hstack(Tensor[] tensors) -> Tensor", "Tensors beside each other, column after column.", |a| {
+        hstack(&a.ts(0)).map(Into::into)
+    });
     for schema in ["vstack(Tensor[] tensors) -> Tensor", "row_stack(Tensor[] tensors) -> Tensor"] {
         r.op("f", schema, "Tensors below each other, row after row.", |a| vstack(&a.ts(0)).map(Into::into));
     }
     r.op("f", "dstack(Tensor[] tensors) -> Tensor", "Tensors behind each other.", |a| dstack(&a.ts(0)).map(Into::into));
-    r.op("f", "column_stack(Tensor[] tensors) -> Tensor", "Rows as the columns of a matrix.", |a| column_stack(&a.ts(0)).map(Into::into));
-    r.op("f", "block_diag(Tensor... tensors=[]) -> Tensor", "Matrices along the diagonal of one.", |a| block_diag(&a.ts(0)).map(Into::into));
+    r.op("f", "column_stack(Tensor[] tensors) -> Tensor", "Rows as the columns of a matrix.", |a| {
+        column_stack(&a.ts(0)).map(Into::into)
+    });
+    r.op("f", "block_diag(Tensor... tensors=[]) -> Tensor", "Matrices along the diagonal of one.", |a| {
+        block_diag(&a.ts(0)).map(Into::into)
+    });
 }

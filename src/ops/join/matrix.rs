@@ -121,7 +121,12 @@ pub fn meshgrid(tensors: &[Tensor], indexing: Option<&str>) -> Result<Vec<Tensor
     ensure!(!tensors.is_empty(), Runtime, "meshgrid expects a non-empty TensorList");
     for t in tensors {
         ensure!(t.dtype() == tensors[0].dtype(), Runtime, "meshgrid expects all tensors to have the same dtype");
-        ensure!(t.ndim() <= 1, Runtime, "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {}", show(t.shape()));
+        ensure!(
+            t.ndim() <= 1,
+            Runtime,
+            "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {}",
+            show(t.shape())
+        );
         ensure!(t.device() == tensors[0].device(), Runtime, "torch.meshgrid expects all tensors to have the same device");
     }
     if indexing.is_none() {
@@ -158,7 +163,8 @@ pub fn cartesian_prod(tensors: &[Tensor]) -> Result<Tensor> {
     if let [t] = tensors {
         return Ok(t.clone());
     }
-    let columns: Vec<Tensor> = meshgrid(tensors, Some("ij"))?.iter().map(|t| view::reshape_to(t, &[t.numel()])).collect::<Result<_>>()?;
+    let columns: Vec<Tensor> =
+        meshgrid(tensors, Some("ij"))?.iter().map(|t| view::reshape_to(t, &[t.numel()])).collect::<Result<_>>()?;
     stack(&columns, 1)
 }
 
@@ -195,8 +201,14 @@ pub fn combinations(x: &Tensor, r: i64, with_replacement: bool) -> Result<Tensor
 }
 
 const INDICES: [(&str, bool); 2] = [
-    ("tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", true),
-    ("triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor", false),
+    (
+        "tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        true,
+    ),
+    (
+        "triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+        false,
+    ),
 ];
 
 pub(super) fn register(r: &mut Registry) {
@@ -212,18 +224,25 @@ pub(super) fn register(r: &mut Registry) {
     r.op("f", INDICES[1].0, "Rows and columns of the upper triangle.", |a| {
         triangle_indices(a.int(0), a.int(1), a.int(2), false, a.dtype(3).unwrap_or(Dtype::I64)).map(Into::into)
     });
-    r.op("fm", "diag(Tensor self, int diagonal=0) -> Tensor", "A diagonal matrix, or the diagonal of a matrix.", |a| diag(a.t(0), a.int(1)).map(Into::into));
+    r.op("fm", "diag(Tensor self, int diagonal=0) -> Tensor", "A diagonal matrix, or the diagonal of a matrix.", |a| {
+        diag(a.t(0), a.int(1)).map(Into::into)
+    });
     r.op("fm", "diagflat(Tensor self, int offset=0) -> Tensor", "All elements as the diagonal of a matrix.", |a| {
         diag(&view::reshape_to(a.t(0), &[a.t(0).numel()])?, a.int(1)).map(Into::into)
     });
-    r.op("fm", "diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor", "The last dimension as the diagonal of matrices.", |a| {
-        diag_embed(a.t(0), a.int(1), a.int(2), a.int(3)).map(Into::into)
-    });
+    r.op(
+        "fm",
+        "diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor",
+        "The last dimension as the diagonal of matrices.",
+        |a| diag_embed(a.t(0), a.int(1), a.int(2), a.int(3)).map(Into::into),
+    );
     r.op("fm", "trace(Tensor self) -> Tensor", "The sum of the diagonal.", |a| trace(a.t(0)).map(Into::into));
     r.op("f", "meshgrid(Tensor... tensors=[], *, str? indexing=None) -> Tensor[]", "Vectors stretched over a grid.", |a| {
         meshgrid(&a.ts(0), a.os(1)).map(Ret::Tuple)
     });
-    r.op("f", "cartesian_prod(Tensor... tensors) -> Tensor", "All tuples of elements of vectors.", |a| cartesian_prod(&a.ts(0)).map(Into::into));
+    r.op("f", "cartesian_prod(Tensor... tensors) -> Tensor", "All tuples of elements of vectors.", |a| {
+        cartesian_prod(&a.ts(0)).map(Into::into)
+    });
     r.op("f", "combinations(Tensor self, int r=2, bool with_replacement=False) -> Tensor", "All choices of r elements.", |a| {
         combinations(a.t(0), a.int(1), a.b(2)).map(Into::into)
     });

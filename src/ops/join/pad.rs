@@ -173,7 +173,10 @@ pub(super) fn register(r: &mut Registry) {
     r.op("f", "constant_pad_nd(Tensor self, int[] pad, Scalar value=0) -> Tensor", "Padding with a number.", |a| {
         constant_pad_nd(a.t(0), a.ints(1), a.sc(2)).map(Into::into)
     });
-    r.op("n", "pad(Tensor self, int[] pad, str mode='constant', float? value=None) -> Tensor", "Padding of the last dimensions.", |a| {
-        pad(a.t(0), a.ints(1), a.s(2), a.of(3)).map(Into::into)
-    });
+    r.op(
+        "n",
+        "pad(Tensor self, int[] pad, str mode='constant', float? value=None) -> Tensor",
+        "Padding of the last dimensions.",
+        |a| pad(a.t(0), a.ints(1), a.s(2), a.of(3)).map(Into::into),
+    );
 }

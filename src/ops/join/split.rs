@@ -97,9 +97,12 @@ fn dsplit(a: &Args) -> Result<Ret> {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    r.op("fm", "tensor_split(Tensor self, Tensor tensor_indices_or_sections, int dim=0) -> Tensor[]", "Parts as NumPy's array_split.", |a| {
-        by_tensor(a.t(0), a.t(1), a.int(2)).map(Ret::Tuple)
-    });
+    r.op(
+        "fm",
+        "tensor_split(Tensor self, Tensor tensor_indices_or_sections, int dim=0) -> Tensor[]",
+        "Parts as NumPy's array_split.",
+        |a| by_tensor(a.t(0), a.t(1), a.int(2)).map(Ret::Tuple),
+    );
     r.op("fm", "tensor_split(Tensor self, int sections, int dim=0) -> Tensor[]", "Nearly equal parts.", |a| {
         tensor_split(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple)
     });
@@ -118,5 +121,7 @@ pub(super) fn register(r: &mut Registry) {
     r.op("fm", "unsafe_split_with_sizes(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]", "split_with_sizes.", |a| {
         view::split_sizes(a.t(0), a.ints(1), a.int(2)).map(Ret::Tuple)
     });
-    r.op("fm", "unsafe_chunk(Tensor self, int chunks, int dim=0) -> Tensor[]", "chunk.", |a| view::chunk(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple));
+    r.op("fm", "unsafe_chunk(Tensor self, int chunks, int dim=0) -> Tensor[]", "chunk.", |a| {
+        view::chunk(a.t(0), a.int(1), a.int(2)).map(Ret::Tuple)
+    });
 }

@@ -164,26 +164,40 @@ fn register_copies(r: &mut Registry) {
         fresh(view::transpose(a.t(0), a.int(1), a.int(2)))
     });
     r.op("f", "t_copy(Tensor self) -> Tensor", "t, copied.", |a| fresh(view::t(a.t(0))));
-    r.op("f", "select_copy(Tensor self, int dim, int index) -> Tensor", "select, copied.", |a| fresh(view::select(a.t(0), a.int(1), a.int(2))));
+    r.op("f", "select_copy(Tensor self, int dim, int index) -> Tensor", "select, copied.", |a| {
+        fresh(view::select(a.t(0), a.int(1), a.int(2)))
+    });
     r.op("fm", "narrow_copy(Tensor self, int dim, int start, int length) -> Tensor", "narrow, copied.", |a| {
         fresh(view::narrow(a.t(0), a.int(1), a.int(2), a.int(3)))
     });
-    r.op("f", "slice_copy(Tensor self, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor", "A slice, copied.", |a| {
-        fresh(view::slice(a.t(0), a.int(1), a.oint(2), a.oint(3), a.int(4)))
-    });
+    r.op(
+        "f",
+        "slice_copy(Tensor self, int dim=0, int? start=None, int? end=None, int step=1) -> Tensor",
+        "A slice, copied.",
+        |a| fresh(view::slice(a.t(0), a.int(1), a.oint(2), a.oint(3), a.int(4))),
+    );
     r.op("f", "squeeze_copy(Tensor self) -> Tensor", "squeeze, copied.", |a| fresh(view::squeeze(a.t(0), None)));
-    r.op("f", "squeeze_copy(Tensor self, int[1] dim) -> Tensor", "squeeze, copied.", |a| fresh(view::squeeze(a.t(0), Some(a.ints(1)))));
-    r.op("f", "unsqueeze_copy(Tensor self, int dim) -> Tensor", "unsqueeze, copied.", |a| fresh(view::unsqueeze(a.t(0), a.int(1))));
+    r.op("f", "squeeze_copy(Tensor self, int[1] dim) -> Tensor", "squeeze, copied.", |a| {
+        fresh(view::squeeze(a.t(0), Some(a.ints(1))))
+    });
+    r.op("f", "unsqueeze_copy(Tensor self, int dim) -> Tensor", "unsqueeze, copied.", |a| {
+        fresh(view::unsqueeze(a.t(0), a.int(1)))
+    });
     r.op("f", "diagonal_copy(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor", "diagonal, copied.", |a| {
         fresh(view::diagonal(a.t(0), a.int(1), a.int(2), a.int(3)))
     });
     r.op("f", "unfold_copy(Tensor self, int dimension, int size, int step) -> Tensor", "Sliding windows, copied.", |a| {
         fresh(view::unfold(a.t(0), a.int(1), a.int(2), a.int(3)))
     });
-    r.op("f", "as_strided_copy(Tensor self, int[] size, int[] stride, int? storage_offset=None) -> Tensor", "as_strided, copied.", |a| {
-        fresh(view::as_strided(a.t(0), a.ints(1), a.ints(2), a.oint(3)))
+    r.op(
+        "f",
+        "as_strided_copy(Tensor self, int[] size, int[] stride, int? storage_offset=None) -> Tensor",
+        "as_strided, copied.",
+        |a| fresh(view::as_strided(a.t(0), a.ints(1), a.ints(2), a.oint(3))),
+    );
+    r.op("f", "unbind_copy(Tensor self, int dim=0) -> Tensor[]", "unbind, copied.", |a| {
+        fresh_all(view::unbind(a.t(0), a.int(1)))
     });
-    r.op("f", "unbind_copy(Tensor self, int dim=0) -> Tensor[]", "unbind, copied.", |a| fresh_all(view::unbind(a.t(0), a.int(1))));
     r.op("f", "split_copy(Tensor self, int split_size, int dim=0) -> Tensor[]", "split, copied.", |a| {
         fresh_all(view::split(a.t(0), a.int(1), a.int(2)))
     });
@@ -193,15 +207,25 @@ fn register_copies(r: &mut Registry) {
 }
 
 pub(super) fn register(r: &mut Registry) {
-    for schema in ["movedim(Tensor self, int source, int destination) -> Tensor", "moveaxis(Tensor self, int source, int destination) -> Tensor"] {
+    for schema in [
+        "movedim(Tensor self, int source, int destination) -> Tensor",
+        "moveaxis(Tensor self, int source, int destination) -> Tensor",
+    ] {
         r.op("fm", schema, "A dimension moved to another place.", |a| movedim(a.t(0), &[a.int(1)], &[a.int(2)]).map(Into::into));
     }
-    for schema in ["movedim(Tensor self, int[] source, int[] destination) -> Tensor", "moveaxis(Tensor self, int[] source, int[] destination) -> Tensor"] {
+    for schema in [
+        "movedim(Tensor self, int[] source, int[] destination) -> Tensor",
+        "moveaxis(Tensor self, int[] source, int[] destination) -> Tensor",
+    ] {
         r.op("fm", schema, "Dimensions moved to other places.", |a| movedim(a.t(0), a.ints(1), a.ints(2)).map(Into::into));
     }
     r.op("p", "T(Tensor self) -> Tensor", "Dimensions in reverse.", |a| reversed(a.t(0)).map(Into::into));
-    r.op("p", "mT(Tensor self) -> Tensor", "The last two dimensions exchanged.", |a| matrix_transpose(a.t(0), "mT").map(Into::into));
-    r.op("p", "mH(Tensor self) -> Tensor", "The last two dimensions exchanged, conjugated.", |a| conj(&matrix_transpose(a.t(0), "mH")?).map(Into::into));
+    r.op("p", "mT(Tensor self) -> Tensor", "The last two dimensions exchanged.", |a| {
+        matrix_transpose(a.t(0), "mT").map(Into::into)
+    });
+    r.op("p", "mH(Tensor self) -> Tensor", "The last two dimensions exchanged, conjugated.", |a| {
+        conj(&matrix_transpose(a.t(0), "mH")?).map(Into::into)
+    });
     r.op("p", "H(Tensor self) -> Tensor", "A matrix transposed and conjugated.", |a| {
         let x = a.t(0);
         match x.ndim() {
@@ -229,8 +253,12 @@ pub(super) fn register(r: &mut Registry) {
     r.op("f", "atleast_3d(Tensor... tensors) -> Tensor[]", "At least three dimensions each.", |a| {
         a.ts(0).iter().map(|t| at_least(t, 3)).collect::<Result<Vec<_>>>().map(Ret::Tuple)
     });
-    r.op("f", "broadcast_tensors(Tensor... tensors) -> Tensor[]", "Tensors stretched to one shape.", |a| broadcast_tensors(&a.ts(0)).map(Ret::Tuple));
-    r.op("n", "one_hot(Tensor self, int num_classes=-1) -> Tensor", "Zeros with a one at each class.", |a| one_hot(a.t(0), a.int(1)).map(Into::into));
+    r.op("f", "broadcast_tensors(Tensor... tensors) -> Tensor[]", "Tensors stretched to one shape.", |a| {
+        broadcast_tensors(&a.ts(0)).map(Ret::Tuple)
+    });
+    r.op("n", "one_hot(Tensor self, int num_classes=-1) -> Tensor", "Zeros with a one at each class.", |a| {
+        one_hot(a.t(0), a.int(1)).map(Into::into)
+    });
     r.op("f", "unravel_index(Tensor indices, int[1] shape) -> Tensor[]", "Row-major positions as one index a dimension.", |a| {
         unravel_index(a.t(0), a.ints(1)).map(Ret::Tuple)
     });
