@@ -3,6 +3,7 @@
 use super::convert::result_object;
 use super::parse::{Given, Objects, Refusal, describe, parse};
 use super::tensor::{PyTensor, tensor_ref};
+use crate::device::Device;
 use crate::autograd::{is_grad_enabled, needs_grad, overwriting};
 use crate::ops::{Args, Op, Ret, Value, inplace, registry};
 use crate::tensor::Tensor;
@@ -240,6 +241,16 @@ fn run_inplace<'py>(py: Python<'py>, op: &'static Op, mut args: Args, slf: *mut 
 /// Ops whose `out=` may not be one of their inputs.
 const MOVES: [&str; 7] = ["cat", "concat", "concatenate", "gather", "index_select", "masked_select", "take"];
 
+/// Whether the elements of two tensors lie in overlapping ranges of memory.
+fn memory_meets(a: &Tensor, b: &Tensor) -> bool {
+    let range = |t: &Tensor| {
+        let top = t.layout().required().unwrap_or(0).saturating_sub(t.layout().offset);
+        (t.ptr() as usize, t.ptr() as usize + top * t.dtype().size())
+    };
+    let ((s1, e1), (s2, e2)) = (range(a), range(b));
+    a.device() == Device::Cpu && b.device() == Device::Cpu && a.numel() > 0 && b.numel() > 0 && s1 < e2 && s2 < e1
+}
+
 /// `op(..., out=t)`: the result is written to `t`, which is resized where needed.
 fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let targets: Vec<Bound<'py, PyTensor>> = match out.cast::<PyTensor>() {
@@ -268,7 +279,7 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
             let listed: Vec<Tensor> =
                 if let Value::Tensors(ts) = v { ts.iter().flatten().cloned().collect() } else { Vec::new() };
             for a in inputs.iter().chain(&listed) {
-                if moves && a.same_storage(&o) && a.numel() > 0 && o.numel() > 0 && a.layout() == o.layout() {
+                if moves && memory_meets(a, &o) {
                     return Err(PyRuntimeError::new_err(
                         "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. Please clone() the tensor before performing the operation.",
                     ));

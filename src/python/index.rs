@@ -10,7 +10,7 @@ use super::tensor::{PyTensor, tensor_ref, wrap};
 use crate::autograd::needs_grad;
 use crate::dtype::Dtype;
 use crate::error::Result as CoreResult;
-use crate::layout::{Dims, Layout, Strides};
+use crate::layout::{Dims, Layout, Strides, wrap_dim};
 use crate::ops::{copy, index as ops, inplace, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -274,31 +274,35 @@ fn walk(x: &Tensor, items: SmallVec<[Item; 4]>, assigning: bool) -> CoreResult<(
         })
         .sum();
     ensure!(used <= x.ndim(), Index, "too many indices for tensor of dimension {}", x.ndim());
-    let mut skip = x.ndim() - used;
+    let skip = x.ndim() - used;
     // A full slice alone is a step of its own when read.
     let keep_full = items.len() == 1 && !assigning;
     let (mut dim, mut named) = (0, 0);
     for i in items {
         match i {
             Item::Int(v) => {
+                wrap_dim(dim as i64, w.shape.len())?;
                 w.select(dim, named, v)?;
                 named += 1;
             }
             Item::Slice(start, stop, step) => {
+                wrap_dim(dim as i64, w.shape.len())?;
                 w.slice(dim, start, stop, step, keep_full)?;
                 dim += 1;
                 named += 1;
             }
             Item::Ellipsis => {
+                // A second one goes beyond the last dimension, which matters if an index follows.
                 dim += skip;
                 named += skip;
-                skip = 0;
             }
             Item::NewAxis => {
+                wrap_dim(dim as i64, w.shape.len() + 1)?;
                 w.unsqueeze(dim)?;
                 dim += 1;
             }
             Item::Bool(b) => {
+                wrap_dim(dim as i64, w.shape.len() + 1)?;
                 w.unsqueeze(dim)?;
                 let covered: usize = indices.iter().flatten().map(|m| mask_dims(m) - 1).sum();
                 indices.resize(dim - covered, None);

@@ -237,6 +237,7 @@ pub fn index_put(
         value.dtype().scalar_name()
     );
     let shape = plan.result_shape(x.shape());
+    let l = plan.lanes(x.layout())?;
     // Leading dimensions of size 1 do not matter.
     let mut vl = value.layout().clone();
     while vl.ndim() > shape.len() && vl.shape[0] == 1 {
@@ -250,7 +251,6 @@ pub fn index_put(
             show(&shape)
         )
     })?;
-    let l = plan.lanes(x.layout())?;
     let out = destination(x, target)?;
     let l = if out.layout() == x.layout() { l } else { plan.lanes(out.layout())? };
     if l.numel() > 0 {

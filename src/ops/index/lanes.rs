@@ -144,6 +144,10 @@ pub fn read(x: &Tensor, lanes: &Lanes, out: &Tensor) -> Result<()> {
                                 let s = s.offset(p + start);
                                 if step == 1 {
                                     std::ptr::copy_nonoverlapping(s, d, n);
+                                } else if step == -1 {
+                                    let from = std::slice::from_raw_parts(s.offset(1 - n as isize), n);
+                                    let part = std::slice::from_raw_parts_mut(d, n);
+                                    part.iter_mut().zip(from.iter().rev()).for_each(|(o, v)| *o = *v);
                                 } else {
                                     let part = std::slice::from_raw_parts_mut(d, n);
                                     part.iter_mut().enumerate().for_each(|(k, o)| *o = *s.offset(k as isize * step));
