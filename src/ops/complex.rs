@@ -210,7 +210,7 @@ fn op2(row: &'static Row, f: fn(f64, f64) -> f64, x: &Operand, y: &Operand) -> R
 fn op1(row: &'static Row, f: fn(f64) -> f64, x: &Operand) -> Result<Operand> {
     match x {
         Operand::S(a) => Ok(Operand::S(Scalar::Float(f(a.f64())))),
-        x => Ok(Operand::T(row.call(&[x.clone()], &[], None)?)),
+        x => Ok(Operand::T(row.call(std::slice::from_ref(x), &[], None)?)),
     }
 }
 fn plus(x: &Operand, y: &Operand) -> Result<Operand> {

@@ -151,10 +151,7 @@ fn from_dlpack(py: Python<'_>, ext_tensor: &Bound<'_, PyAny>) -> PyResult<Py<PyT
             }
         }
         let kwargs = PyDict::new(py);
-        match ext_tensor.call_method("__dlpack__", (), Some(&kwargs)) {
-            Ok(c) => c,
-            Err(e) => return Err(e),
-        }
+        ext_tensor.call_method("__dlpack__", (), Some(&kwargs))?
     } else {
         ext_tensor.clone()
     };

@@ -314,7 +314,7 @@ fn tensor(
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
     } else if let Ok(l) = data.cast::<PyList>()
         && let Ok(first) = l.get_item(0)
-        && first.get_type().name()?.to_string() == "ndarray"
+        && first.get_type().name()? == "ndarray"
     {
         let text = c"Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a single numpy.ndarray with numpy.array() before converting to a tensor.";
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
@@ -451,7 +451,7 @@ pub fn legacy_tensor(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict
     if let Some(t) = tensor_ref(&data) {
         return if t.dtype() == dtype { Ok(t.detach()) } else { Ok(copy::to_dtype(&t.detach(), dtype)?) };
     }
-    if data.get_type().name()?.to_string() == "Size" {
+    if data.get_type().name()? == "Size" {
         return Ok(Tensor::zeros(&sizes(&data.extract::<Vec<i64>>()?)?, dtype, Device::Cpu)?);
     }
     build(&data, Some(dtype))
@@ -524,7 +524,7 @@ fn _tensor_from_storage(
 ) -> PyResult<Py<PyTensor>> {
     let layout = Layout::strided(&size, &stride, storage_offset)?;
     let need = layout.required()?.checked_mul(dtype.0.size());
-    if need.is_none_or(|n| n > storage.0.nbytes()) || (storage.0.ptr() as usize) % dtype.0.size().min(8) != 0 {
+    if need.is_none_or(|n| n > storage.0.nbytes()) || !(storage.0.ptr() as usize).is_multiple_of(dtype.0.size().min(8)) {
         return Err(err!(
             Runtime,
             "setStorage: sizes {}, strides {}, storage offset {storage_offset}, and itemsize {} are out of bounds for storage of size {}",

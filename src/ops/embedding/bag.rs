@@ -176,7 +176,7 @@ fn forward(b: &Bag, p: &Plan) -> Result<(Tensor, Option<Tensor>)> {
                 }
                 if b.mode == Mode::Mean && sizes[bag] > 0 {
                     let n = T::of(sizes[bag] as f64);
-                    to.iter_mut().for_each(|v| *v = *v / n);
+                    to.iter_mut().for_each(|v| *v /= n);
                 }
             }
         });

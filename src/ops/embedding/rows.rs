@@ -165,7 +165,7 @@ pub(super) fn renorm(table: &Tensor, index: &Tensor, max: f64, p: f64) -> Result
             if norm > max {
                 changed = true;
                 let s = T::of(max / (norm + 1e-7));
-                row.iter_mut().for_each(|v| *v = *v * s);
+                row.iter_mut().for_each(|v| *v *= s);
             }
         }
     });

@@ -194,7 +194,7 @@ fn backward(x: &Tensor, g: &Tensor, w: Option<&Tensor>, lead: usize, eps: f64, c
                     let (x, g) = (&xd[i * n..(i + 1) * n], &gd[i * n..(i + 1) * n]);
                     let (_, rstd) = moments(x, &mut hat, eps, center);
                     for k in 0..n {
-                        hat[k] = hat[k] * rstd;
+                        hat[k] *= rstd;
                         dw[k] += g[k] * hat[k];
                         db[k] += g[k];
                         gw[k] = match wd { Some(w) => g[k] * w[k], None => g[k] };

@@ -132,7 +132,7 @@ pub fn backward(x: &Tensor, g: &Tensor, gr: Groups, w: Option<&Tensor>, eps: f64
                 gr.gather(xd, i, &mut buffer);
                 gr.gather(gd, i, &mut gw);
                 let (_, rstd) = moments(&buffer, &mut hat, eps, true);
-                hat.iter_mut().for_each(|h| *h = *h * rstd);
+                hat.iter_mut().for_each(|h| *h *= rstd);
                 for k in 0..gr.count {
                     let part = k * gr.inner..(k + 1) * gr.inner;
                     let (g, h) = (&mut gw[part.clone()], &hat[part]);
@@ -144,7 +144,7 @@ pub fn backward(x: &Tensor, g: &Tensor, gr: Groups, w: Option<&Tensor>, eps: f64
                     }
                     if let Some(w) = wd {
                         let w = w[gr.channel(i, k)];
-                        g.iter_mut().for_each(|g| *g = *g * w);
+                        g.iter_mut().for_each(|g| *g *= w);
                     }
                 }
                 let n = T::of(size as f64);

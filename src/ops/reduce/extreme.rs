@@ -74,7 +74,7 @@ pub fn share_evenly(x: &Tensor, out: &Tensor, g: &Tensor, dims: &[i64], nan_too:
         wh(E::or(x[0].eq(x[1]), E::and(par(0), E::and(x[0].is_nan(), x[1].is_nan()))), c(1.0), c(0.0))
     }
     let nan_too = f64::from(nan_too);
-    let ones = formula!(2, "EqBackward0", |x| hit(x));
+    let ones = formula!(2, "EqBackward0", hit);
     let count = no_grad(|| sum(&eval_formula(ones, &[&x.detach(), &out.detach()], &[nan_too])?, Some(dims), true, None))?;
     let f = formula!(4, "AmaxBackward0", |x| hit(x) * x[2] / x[3]);
     eval_formula(f, &[x, out, g, &count], &[nan_too])

@@ -16,6 +16,7 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Default)]
 #[repr(transparent)]
 struct Or(u8);
+#[allow(clippy::suspicious_op_assign_impl)] // "or" is what adding up means here
 impl AddAssign for Or {
     fn add_assign(&mut self, o: Or) {
         self.0 |= o.0;
