@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rustgrad as torch
+from rustgrad import nn
 from rustgrad.utils import data
 from rustgrad.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 
@@ -161,6 +162,23 @@ def test_workers_are_processes_with_seeds_of_their_own():
     assert os.getpid() not in {pid for (pid,) in first[1::3]}
     assert {i for (i,) in first[2::3]} == {0, 1}
     assert len({v for (v,) in first[0::3]}) == 6
+
+
+class Tensors(Dataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        kinds = [torch.float32, torch.bfloat16, torch.bool]
+        return nn.Parameter(torch.ones(1)) if i == 0 else torch.ones(2, 2, dtype=kinds[i]).t()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_tensors_of_any_kind_come_from_workers():
+    got = [b[0] for b in DataLoader(Tensors(), batch_size=1, num_workers=1, collate_fn=list)]
+    assert [t.dtype for t in got] == [torch.float32, torch.bfloat16, torch.bool]
+    assert isinstance(got[0], nn.Parameter)
+    assert all(bool((t == 1).all()) for t in got)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")

@@ -28,22 +28,28 @@ def _numpy_of(tensor: Any) -> Any:
     return tensor.detach().cpu().contiguous().numpy()
 
 
-def _rebuild(cls: Callable[..., Any], array: Any, dtype: str | None, requires_grad: bool) -> Any:
+def _rebuild(cls: Callable[..., Any] | None, array: Any, dtype: str | None, requires_grad: bool) -> Any:
     tensor = rg.from_numpy(array)
     if dtype is not None:
         tensor = tensor.view(getattr(rg, dtype))
-    if cls is not rg.Tensor:
+    if cls is not None:
         return cls(tensor, requires_grad)
     return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _parameter(tensor: Any, requires_grad: bool) -> Any:
+    return rg.nn.Parameter(tensor, requires_grad)
 
 
 def _reduce(tensor: Any) -> tuple[Any, ...]:
     """A tensor as the NumPy array of its values; bfloat16 goes as the integers of the same bits."""
     name = None
+    # The class goes by its own function: its name is PyTorch's, which pickle would look for in a module `torch`.
+    cls = {rg.Tensor: None, rg.nn.Parameter: _parameter}.get(type(tensor), type(tensor))
     values = tensor.detach()
     if values.dtype == rg.bfloat16:
         name, values = "bfloat16", values.view(rg.int16)
-    return _rebuild, (type(tensor), _numpy_of(values), name, bool(tensor.requires_grad))
+    return _rebuild, (cls, _numpy_of(values), name, bool(tensor.requires_grad))
 
 
 def _register(cls: type) -> None:
