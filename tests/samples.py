@@ -647,6 +647,19 @@ def fourier(names, make, tol):
 
 fourier("fft ifft rfft irfft hfft ihfft", lambda d: [S(d(6)), S(d(2, 5)), S(d(6), 4)], tol=4)
 fourier("fft2 ifft2 fftn ifftn rfft2 rfftn irfft2 irfftn", lambda d: [S(d(4, 6)), S(d(2, 3, 4))], tol=8)
+def _stft(x, n_fft, hop, window, center=True):
+    x = np.pad(x, n_fft // 2, "reflect") if center else x
+    frames = [x[i : i + n_fft] * window for i in range(0, len(x) - n_fft + 1, hop)]
+    return np.abs(np.fft.rfft(np.stack(frames), axis=1).T)
+
+
+op("fft.hfft2 fft.hfftn", lambda x: np.fft.hfft(np.fft.fftn(x, axes=(0,))), lambda d: [S(d(4, 5))], tol=8)
+op("fft.ihfft2 fft.ihfftn", lambda x: np.abs(np.fft.ifftn(np.fft.ihfft(x), axes=(0,))), lambda d: [S(d(4, 5))], tol=8, second=False)
+OPS["fft.ihfft2"].call, OPS["fft.ihfftn"].call = lambda m, x: abs(m.fft.ihfft2(x)), lambda m, x: abs(m.fft.ihfftn(x))
+op("stft", _stft, lambda d: [S(d(20), 8, 3, d(8, lo=0.3)), S(d(20), 6, 2, d(6, lo=0.3), False)], tol=8, second=False,
+   call=lambda m, x, n, hop, w, center=True: abs(m.stft(x, n, hop, window=w, center=center, return_complex=True)))
+op("istft", lambda x, w: x, lambda d: [S(d(24), d(8, lo=0.5))], tol=8, call=lambda m, x, w: m.istft(m.stft(x, 8, 2, window=w, return_complex=True), 8, 2, window=w, length=24))
+op("embedding_bag", lambda w, i, offsets: R.embedding_bag(i, w, offsets, "sum"), lambda d: [S(d(5, 2), d.index(5, 6), np.array([0, 2, 2]))], second=False, call=lambda m, w, i, o: m.embedding_bag(w, i, o)[0])
 op("fft.fftshift", np.fft.fftshift, lambda d: [S(d(5)), S(d(4, 3))])
 op("fft.ifftshift", np.fft.ifftshift, lambda d: [S(d(5)), S(d(4, 3))])
 op("fft.fftfreq", np.fft.fftfreq, lambda d: [S(5), S(8, 0.5)], kinds="c", grad=False, spread=False)
@@ -756,6 +769,7 @@ loss("multi_margin_loss", R.reduced(R.multi_margin), lambda d: [S(d(3, 4), d.ind
 loss("multilabel_soft_margin_loss", R.reduced(lambda x, t: np.mean(t * np.log1p(np.exp(-x)) + (1 - t) * np.log1p(np.exp(x)), -1)), lambda d: [S(d(3, 4), d.mask(3, 4) * 1.0)], fixed=(1,))
 loss("nll_loss", R.nll_loss, lambda d: [S(d.log_probs(3, 4), d.index(4, 3)), S(d.log_probs(3, 4), np.array([0, 2, 2]), d(4, lo=0.5), ignore_index=2), S(d.log_probs(2, 4, 3), d.index(4, 2, 3)), S(d.log_probs(4), np.array(1))], fixed=(2,))
 loss("cross_entropy", R.cross_entropy, lambda d: [S(d(3, 4), d.index(4, 3)), S(d(3, 4), np.array([0, 2, 2]), d(4, lo=0.5), ignore_index=2, label_smoothing=0.2), S(d(2, 4, 3), d.index(4, 2, 3)), S(d(3, 4), np.exp(d.log_probs(3, 4)), label_smoothing=0.1), S(d(4), np.array(1))], fixed=(2,))
+loss("linear_cross_entropy", lambda x, w, t, **k: R.cross_entropy(x @ w.T, t, **k), lambda d: [S(d(3, 4), d(5, 4), d.index(5, 3)), S(d(3, 4), d(5, 4), d.index(5, 3), label_smoothing=0.1)])
 loss("ctc_loss", lambda x, *a, **k: R.ctc_loss(R.log_softmax(x, -1), *a, **k), lambda d: [S(d(6, 2, 4), np.array([[1, 2, 2], [3, 1, 1]]), np.array([6, 5]), np.array([3, 2]))], second=False, tol=8,
      call=lambda m, x, *a, **k: m.nn.functional.ctc_loss(x.log_softmax(-1), *a, **k))  # its gradient is that of the logits
 
@@ -880,5 +894,4 @@ ELSEWHERE = {
     **dict.fromkeys(words("backward register_hook register_post_accumulate_grad_hook retain_grad requires_grad_ detach detach_ is_leaf"), "autograd: test_autograd.py"),
     **dict.fromkeys(words("bfloat16 bool byte char double float half int long short cfloat cdouble chalf"), "conversion: test_promotion.py"),
     **dict.fromkeys(words("copy_ resize_ resize_as_ set_ t_ transpose_ squeeze_ unsqueeze_ swapaxes_ swapdims_ as_strided_ zero_ fill_diagonal_"), "changes its operand: test_views.py"),
-    **dict.fromkeys(words("is_same_size sym_float"), "Python helper"),
 }
