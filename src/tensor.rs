@@ -117,6 +117,17 @@ impl Tensor {
         }))
     }
 
+    /// Same memory with a version counter of its own (`x.data`): changes through it go unnoticed.
+    pub fn uncounted(&self) -> Tensor {
+        let s = &self.0.storage;
+        if s.device() != Device::Cpu {
+            return self.detach();
+        }
+        // SAFETY: the new storage keeps the old one, and so its memory, alive.
+        let storage = unsafe { Storage::guest(s.ptr(), s.nbytes(), Box::new(s.clone())) };
+        Tensor::from_parts(storage, self.0.layout.clone(), self.0.dtype)
+    }
+
     // ---- what it is ----
 
     pub fn dtype(&self) -> Dtype {

@@ -64,7 +64,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(-dims, 0)), list(range(dims))
     result = _core._tensordot(a, b, left, right)
-    return result if out is None else out.copy_(result)
+    return result if out is None else rg.add(result, 0, out=out)
 
 
 def chain_matmul(*matrices: Any, out: Any = None) -> Any:
@@ -72,7 +72,7 @@ def chain_matmul(*matrices: Any, out: Any = None) -> Any:
     if len(matrices) == 1 and isinstance(matrices[0], Sequence):
         matrices = tuple(matrices[0])
     result = _core.chain_matmul(list(matrices))
-    return result if out is None else out.copy_(result)
+    return result if out is None else rg.add(result, 0, out=out)
 
 
 _ELSEWHERE = frozenset((

@@ -146,7 +146,10 @@ pub(super) fn register(r: &mut Registry) {
         "f",
         "zeros(int[] size, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
         "All zero.",
-        |a| finish(sized(a, true)?, a.ob(5)),
+        |a| {
+            ensure!(a.ints(0).iter().all(|&s| s >= 0), Runtime, "zeros: Dimension size must be non-negative.");
+            finish(sized(a, true)?, a.ob(5))
+        },
     );
     r.op(
         "f",
@@ -344,6 +347,19 @@ pub(super) fn register(r: &mut Registry) {
                     })?,
                     a.ob(8),
                 )
+            },
+        ),
+        (
+            "kaiser_window(int window_length, bool periodic=True, float beta=12.0, *, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor",
+            "The Kaiser window.",
+            |a| {
+                use crate::expr::special::Real;
+                let beta = a.f(2);
+                let w = |i: f64, n: f64| {
+                    let x = 2.0 * i / n - 1.0;
+                    Real::i0(beta * (1.0 - x * x).max(0.0).sqrt()) / Real::i0(beta)
+                };
+                finish(window(a.int(0), a.b(1), a.dtype(3), device_of(a.device(5))?, w)?, a.ob(7))
             },
         ),
     ] {

@@ -25,6 +25,10 @@ pub enum Kind {
     Arith,
     /// As `Arith`; bool is refused (`-` and unary minus).
     NoBool,
+    /// As `Arith`; bool has no kernel (rounding, `abs`).
+    Rounding,
+    /// The second power: as if the exponent were the number 2.
+    Square,
     /// As `Arith`; the divisor (second operand) must not be a zero integer.
     Division,
     /// Integers become the default float dtype.
@@ -359,12 +363,25 @@ impl Row {
             Kind::Arith => (common, common),
             Kind::NoBool => {
                 if common == Dtype::Bool || (self.name() == "sub" && operands.iter().all(is_bool)) {
+                    ensure!(
+                        operands.len() < 2 || !operands.iter().all(is_bool),
+                        Runtime,
+                        "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
+                    );
                     bail!(
                         Runtime,
                         "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
                     );
                 }
                 (common, common)
+            }
+            Kind::Rounding => {
+                ensure!(common != Dtype::Bool, NotImplemented, "\"{}_cpu\" not implemented for 'Bool'", self.name());
+                (common, common)
+            }
+            Kind::Square => {
+                let d = if common == Dtype::Bool { Dtype::I64 } else { common };
+                (d, d)
             }
             Kind::Division => {
                 if common.is_integral() {
@@ -460,8 +477,8 @@ rows! {
     NEG "fmi" "neg(Tensor self)" NoBool |x, _| -x[0], "The negative.";
     NEGATIVE "fmi" "negative(Tensor self)" NoBool = "NegBackward0" |x, _| -x[0], "The negative.";
     POSITIVE "fm" "positive(Tensor self)" NoBool = "AliasBackward0" |x, _| x[0] * 1.0, "The tensor itself.";
-    ABS "fmi" "abs(Tensor self)" Arith |x, _| x[0].abs(), "The absolute value.";
-    ABSOLUTE "fmi" "absolute(Tensor self)" Arith = "AbsBackward0" |x, _| x[0].abs(), "The absolute value.";
+    ABS "fmi" "abs(Tensor self)" Rounding |x, _| x[0].abs(), "The absolute value.";
+    ABSOLUTE "fmi" "absolute(Tensor self)" Rounding = "AbsBackward0" |x, _| x[0].abs(), "The absolute value.";
     SIGN "fmi" "sign(Tensor self)" Arith |x, _| x[0].sign(), "-1, 0 or 1.";
     SGN "fmi" "sgn(Tensor self)" Arith |x, _| x[0].sign(), "-1, 0 or 1.";
     SIGNBIT "fm" "signbit(Tensor self)" Logical |x, _| prim(Prim::SignBit, x), "Whether the sign bit is set.";
@@ -478,7 +495,7 @@ rows! {
     REMAINDER "fmi" "remainder(Operand self, Operand other)" Division |x, _| prim(Prim::Rem, x), "The remainder, with the sign of the divisor.";
     FMOD "fmi" "fmod(Tensor self, Operand other)" Division |x, _| prim(Prim::Fmod, x), "The remainder, with the sign of the dividend.";
     RECIPROCAL "fmi" "reciprocal(Tensor self)" Float |x, _| x[0].recip(), "1 / x.";
-    SQUARE "fmi" "square(Tensor self)" Arith = "PowBackward0" |x, _| x[0].square(), "x * x.";
+    SQUARE "fmi" "square(Tensor self)" Square = "PowBackward0" |x, _| x[0].square(), "x * x.";
     SQRT_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0].sqrt(), "The square root, as a power.";
     POW_TENSOR "" "pow(Operand self, Operand exponent)" Arith = "PowBackward1" |x, _| E::pow(x[0], x[1]), "self to the power of exponent.";
     POW_SCALAR "" "pow(Operand self, Scalar exponent)" Arith = "PowBackward0" |x, p| E::pow(x[0], p[0]), "self to the power of exponent.";
@@ -536,11 +553,11 @@ rows! {
         wh(x[0].lt(p[0]), p[2], wh(x[0].gt(p[1]), p[3], y.log() - (-y).log1p()))
     }, "logit of x limited to [low, high].";
     // ---- rounding ----
-    FLOOR "fmi" "floor(Tensor self)" Arith |x, _| x[0].floor(), "Rounded down.";
-    CEIL "fmi" "ceil(Tensor self)" Arith |x, _| prim(Prim::Ceil, x), "Rounded up.";
-    ROUND "" "round(Tensor self)" Arith |x, _| x[0].round(), "Rounded to the nearest whole number, halves to even.";
-    TRUNC "fmi" "trunc(Tensor self)" Arith |x, _| x[0].trunc(), "Rounded towards zero.";
-    FIX "fmi" "fix(Tensor self)" Arith = "TruncBackward0" |x, _| x[0].trunc(), "Rounded towards zero.";
+    FLOOR "fmi" "floor(Tensor self)" Rounding |x, _| x[0].floor(), "Rounded down.";
+    CEIL "fmi" "ceil(Tensor self)" Rounding |x, _| prim(Prim::Ceil, x), "Rounded up.";
+    ROUND "" "round(Tensor self)" Rounding |x, _| x[0].round(), "Rounded to the nearest whole number, halves to even.";
+    TRUNC "fmi" "trunc(Tensor self)" Rounding |x, _| x[0].trunc(), "Rounded towards zero.";
+    FIX "fmi" "fix(Tensor self)" Rounding = "TruncBackward0" |x, _| x[0].trunc(), "Rounded towards zero.";
     FRAC "fmi" "frac(Tensor self)" FloatOnly |x, _| x[0] - x[0].trunc(), "The fractional part.";
     // ---- special functions ----
     ERF "fmis" "erf(Tensor self)" Float |x, _| x[0].erf(), "The error function.";
@@ -788,7 +805,7 @@ pub(super) fn register(r: &mut Registry) {
         row.call(&[a.operand(0).unwrap()], &[], None).map(Ret::from)
     });
     r.op(
-        "fmi",
+        "fmis",
         "round(Tensor self, *, int decimals=0) -> Tensor",
         "Rounded to the nearest, halves to even; to a number of decimals.",
         |a| {

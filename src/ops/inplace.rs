@@ -27,6 +27,23 @@ pub fn check_writable(target: &Tensor) -> Result<()> {
 
 /// Whether autograd allows a change in place.
 pub fn check_history(target: &Tensor) -> Result<()> {
+    ensure!(
+        !target.is_inference() || crate::autograd::is_inference_mode(),
+        Runtime,
+        "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+    );
+    if is_grad_enabled()
+        && target.0.view_of.is_some()
+        && let Some(e) = target.grad_fn()
+    {
+        ensure!(
+            !matches!(e.node.name.as_ref(), "SplitBackward0" | "UnbindBackward0" | "SplitWithSizesBackward0"),
+            Runtime,
+            "Output {} of {} is a view and is being modified inplace. This view is the output of a function that returns multiple views. Such functions do not allow the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+            e.nr,
+            e.node.name
+        );
+    }
     if is_grad_enabled() && target.requires_grad() {
         ensure!(!target.is_leaf(), Runtime, "a leaf Variable that requires grad is being used in an in-place operation.");
         if let Some(base) = &target.0.view_of {
@@ -104,7 +121,7 @@ pub fn assign_named(target: &Tensor, value: Tensor, name: &'static str) -> Resul
                 value
             }
         } else {
-            record(name, &[target], value.detach(), |_, _| Ok(smallvec![None]))
+            record(name, &[target], value.detach(), |_, g| Ok(smallvec![Some(Tensor::zeros(g.shape(), g.dtype(), g.device())?)]))
         };
         rebase(target, value)?;
     }

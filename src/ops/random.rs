@@ -303,10 +303,71 @@ fn poisson(rate: f64, g: &mut Generator) -> f64 {
     }
 }
 
+/// A binomial number for p <= 0.5: by geometric gaps for small means, by transformed rejection (Hörmann 1993) else.
+fn binomial(n: f64, p: f64, g: &mut Generator) -> f64 {
+    if n <= 0.0 || p <= 0.0 {
+        return 0.0;
+    }
+    if n * p < 10.0 {
+        let (log_q, mut sum, mut count) = ((-p).ln_1p(), 0.0, 0.0);
+        loop {
+            sum += (g.uniform53().ln() / log_q).ceil();
+            if sum > n {
+                return count;
+            }
+            count += 1.0;
+        }
+    }
+    let spread = (n * p * (1.0 - p)).sqrt();
+    let b = 1.15 + 2.53 * spread;
+    let a = -0.0873 + 0.0248 * b + 0.01 * p;
+    let c = n * p + 0.5;
+    let vr = 0.92 - 4.2 / b;
+    let r = p / (1.0 - p);
+    let alpha = (2.83 + 5.1 / b) * spread;
+    let m = ((n + 1.0) * p).floor();
+    loop {
+        let u = g.uniform53() - 0.5;
+        let v = g.uniform53();
+        let us = 0.5 - u.abs();
+        let k = ((2.0 * a / us + b) * u + c).floor();
+        if us >= 0.07 && v <= vr {
+            return k;
+        }
+        if k < 0.0 || k > n {
+            continue;
+        }
+        let v = (v * alpha / (a / (us * us) + b)).ln();
+        let bound = (m + 0.5) * ((m + 1.0) / (r * (n - m + 1.0))).ln()
+            + (n + 1.0) * ((n - m + 1.0) / (n - k + 1.0)).ln()
+            + (k + 0.5) * (r * (n - k + 1.0) / (k + 1.0)).ln()
+            + stirling_tail(m)
+            + stirling_tail(n - m)
+            - stirling_tail(k)
+            - stirling_tail(n - k);
+        if v <= bound {
+            return k;
+        }
+    }
+}
+
+/// What Stirling's formula leaves of log k!.
+fn stirling_tail(k: f64) -> f64 {
+    const SMALL: [f64; 10] = [
+        0.081_061_466_795_327_2, 0.041_340_695_955_409_2, 0.027_677_925_684_998_3, 0.020_790_672_103_765, 0.016_644_691_189_821_1,
+        0.013_876_128_823_070_7, 0.011_896_709_945_891_7, 0.010_411_265_261_972, 0.009_255_462_182_712_7, 0.008_330_563_433_363_1,
+    ];
+    if k <= 9.0 {
+        return SMALL[k as usize];
+    }
+    let kp1 = k + 1.0;
+    (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / 1260.0 / (kp1 * kp1)) / (kp1 * kp1)) / kp1
+}
+
 // ---- dropout ----
 
 fn check_p(p: f64) -> Result<()> {
-    ensure!((0.0..=1.0).contains(&p), Value, "dropout probability has to be between 0 and 1, but got {p}");
+    ensure!((0.0..=1.0).contains(&p), Value, "dropout probability has to be between 0 and 1, but got {p:?}");
     Ok(())
 }
 
@@ -483,7 +544,7 @@ pub(super) fn register(r: &mut Registry) {
         finish(t, a.ob(7))
     });
     r.op("f", "randperm(int n, *, Generator? generator=None, ScalarType? dtype=None, Any? layout=None, Device? device=None, bool? pin_memory=None, bool? requires_grad=False) -> Tensor", "A random permutation of 0 .. n - 1.", |a| {
-        ensure!(a.int(0) >= 0, Runtime, "n must be non-negative, got{}", a.int(0));
+        ensure!(a.int(0) >= 0, Runtime, "Trying to create tensor with negative dimension {0}: [{0}]", a.int(0));
         let n = a.int(0) as usize;
         // Memory first: an impossible size is an error, not an abort.
         let t = Tensor::empty(&[n], Dtype::I64, device_of(a.device(4))?)?;
@@ -681,7 +742,7 @@ pub(super) fn register(r: &mut Registry) {
         let out = n.empty_like()?;
         with_generator(a.generator(2), |g| {
             for ((o, n), p) in out.data_mut::<f64>().iter_mut().zip(n.data::<f64>()).zip(p.data::<f64>()) {
-                *o = (0..*n as u64).filter(|_| g.uniform53() < *p).count() as f64;
+                *o = if *p <= 0.5 { binomial(*n, *p, g) } else { *n - binomial(*n, 1.0 - *p, g) };
             }
         });
         copy::to_dtype(&out, a.t(0).dtype()).map(Ret::from)
@@ -741,7 +802,7 @@ fn bernoulli(p: &Tensor, dtype: Dtype, g: Option<&SharedGenerator>) -> Result<Te
     } else {
         wide.data::<f64>().iter().all(|v| (0.0..=1.0).contains(v))
     };
-    ensure!(fits, Runtime, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.");
+    ensure!(fits, Runtime, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be improved?  If so, please report an enhancement request to PyTorch.)");
     with_generator(g, |g| {
         if single {
             g.fill_bernoulli_f32(&mut bits, wide.data::<f32>());

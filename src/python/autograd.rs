@@ -6,16 +6,43 @@ use crate::error::Error;
 use crate::tensor::Tensor;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyTuple};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A node of the graph (`grad_fn`).
-#[pyclass(name = "Node", module = "torch.autograd.graph", frozen)]
+#[pyclass(name = "Node", module = "torch.autograd.graph", frozen, subclass)]
 pub struct PyNode(Arc<Node>);
+
+/// A node on its way into a Python object of its own class.
+#[pyclass(frozen, module = "rustgrad._core")]
+struct NodeToken(Arc<Node>);
+
+/// A node as a Python object; its class is named after it (`MulBackward0`), as programs expect.
+fn node_object(py: Python<'_>, node: Arc<Node>) -> PyResult<Py<PyAny>> {
+    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let classes = CLASSES.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    let name = node.name.to_string();
+    let class = match classes.get_item(&name)? {
+        Some(c) => c,
+        None => {
+            let body = PyDict::new(py);
+            body.set_item("__module__", "torch.autograd.graph")?;
+            let class = py.import("builtins")?.getattr("type")?.call1((&name, (py.get_type::<PyNode>(),), body))?;
+            classes.set_item(&name, &class)?;
+            class
+        }
+    };
+    Ok(class.call1((Py::new(py, NodeToken(node))?,))?.unbind())
+}
 
 #[pymethods]
 impl PyNode {
+    #[new]
+    fn new(token: PyRef<'_, NodeToken>) -> PyNode {
+        PyNode(token.0.clone())
+    }
     fn name(&self) -> String {
         self.0.name.to_string()
     }
@@ -27,7 +54,7 @@ impl PyNode {
             .next()
             .iter()
             .map(|e| match e {
-                Some(e) => Ok((Some(Py::new(py, PyNode(e.node.clone()))?), e.nr)),
+                Some(e) => Ok((Some(node_object(py, e.node.clone())?), e.nr)),
                 None => Ok((None, 0)),
             })
             .collect::<PyResult<Vec<_>>>()?;
@@ -60,8 +87,8 @@ impl PyNode {
 }
 
 #[pyfunction]
-fn _grad_fn(py: Python<'_>, x: &Bound<'_, PyTensor>) -> PyResult<Option<Py<PyNode>>> {
-    x.get().tensor().grad_fn().map(|e| Py::new(py, PyNode(e.node))).transpose()
+fn _grad_fn(py: Python<'_>, x: &Bound<'_, PyTensor>) -> PyResult<Option<Py<PyAny>>> {
+    x.get().tensor().grad_fn().map(|e| node_object(py, e.node)).transpose()
 }
 
 /// Which result of its `grad_fn` a tensor is.
@@ -244,7 +271,7 @@ fn _apply_function<'py>(
         Python::attach(|py| -> PyResult<Grads> {
             let args: Vec<Option<Py<PyTensor>>> =
                 grads.iter().map(|g| g.clone().map(|g| wrap(py, g)).transpose()).collect::<PyResult<_>>()?;
-            let node = Py::new(py, PyNode(c.node.clone()))?;
+            let node = node_object(py, c.node.clone())?;
             let r = kept.bind(py).call_method1("_run_backward", (node, PyTuple::new(py, args)?))?;
             let mut out = Grads::new();
             for (k, g) in r.try_iter()?.enumerate() {

@@ -197,7 +197,7 @@ impl Nested {
             return Err(PyRuntimeError::new_err(format!("Could not infer dtype of {}", o.get_type().name()?)));
         }
         if o.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err("new(): invalid data type 'str'"));
+            return Err(PyValueError::new_err("too many dimensions 'str'"));
         }
         Err(PyRuntimeError::new_err(format!("Could not infer dtype of {}", o.get_type().name()?)))
     }

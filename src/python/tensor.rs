@@ -15,19 +15,36 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
 /// A tensor as Python sees it. What it refers to can be replaced (`x.data = y`, `x.t_()`).
-#[pyclass(name = "Tensor", module = "torch", subclass, dict, weakref, frozen)]
+#[pyclass(name = "Tensor", subclass, dict, weakref, frozen)]
 pub struct PyTensor {
     t: RwLock<Tensor>,
+    /// The object last given out for the gradient, so that `x.grad is x.grad`.
+    grad: RwLock<Option<Py<PyTensor>>>,
 }
 
 impl PyTensor {
     pub fn new(t: Tensor) -> PyTensor {
-        PyTensor { t: RwLock::new(t) }
+        PyTensor { t: RwLock::new(t), grad: RwLock::new(None) }
     }
     /// The tensor it stands for now.
     #[inline]
     pub fn tensor(&self) -> Tensor {
         self.t.read().clone()
+    }
+    /// The object for the gradient: the same one as long as it is the same tensor.
+    fn grad_object(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
+        let Some(g) = self.t.read().grad() else {
+            *self.grad.write() = None;
+            return Ok(None);
+        };
+        if let Some(o) = &*self.grad.read()
+            && std::sync::Arc::ptr_eq(&o.get().t.read().0, &g.0)
+        {
+            return Ok(Some(o.clone_ref(py)));
+        }
+        let o = wrap(py, g)?;
+        *self.grad.write() = Some(o.clone_ref(py));
+        Ok(Some(o))
     }
     /// Stands for another tensor from now on, with the old one's identity: gradient, hooks, history.
     pub fn replace(&self, with: Tensor) {
@@ -264,20 +281,22 @@ impl PyTensor {
     #[getter]
     fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
         let t = self.tensor();
-        let g = t.grad();
+        let g = self.grad_object(py)?;
         if g.is_none() && t.requires_grad() && !t.is_leaf() && !t.retains_grad() {
             let text = c"The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more informations.";
             PyErr::warn(py, &py.get_type::<pyo3::exceptions::PyUserWarning>(), text, 1)?;
         }
-        g.map(|g| wrap(py, g)).transpose()
+        Ok(g)
     }
     #[setter]
     fn set_grad(&self, g: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let t = self.tensor();
         let Some(g) = g.filter(|g| !g.is_none()) else {
             t.set_grad(None);
+            *self.grad.write() = None;
             return Ok(());
         };
+        let object = g;
         let Some(g) = tensor_ref(g) else {
             return Err(PyTypeError::new_err(format!(
                 "assigned grad expected to be a Tensor or None but got grad of type {}",
@@ -299,6 +318,9 @@ impl PyTensor {
             )));
         }
         t.set_grad(Some(g));
+        if object.get_type().is(object.py().get_type::<PyTensor>()) {
+            *self.grad.write() = Some(object.cast::<PyTensor>()?.clone().unbind());
+        }
         Ok(())
     }
     #[deleter]
@@ -307,7 +329,7 @@ impl PyTensor {
     }
     #[getter]
     fn get_data(&self, py: Python<'_>) -> PyResult<Py<PyTensor>> {
-        wrap(py, self.tensor().detach())
+        wrap(py, self.tensor().uncounted())
     }
     #[setter]
     fn set_data(&self, data: &Bound<'_, PyTensor>) -> PyResult<()> {
@@ -359,7 +381,11 @@ impl PyTensor {
         }
     }
     fn __float__(&self) -> PyResult<f64> {
-        Ok(item_number(&self.tensor())?.f64())
+        let t = self.tensor();
+        if t.numel() != 1 {
+            return Err(pyo3::exceptions::PyValueError::new_err("only one element tensors can be converted to Python scalars"));
+        }
+        Ok(item_number(&t)?.f64())
     }
     fn __int__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let s = item_number(&self.tensor())?;
@@ -560,5 +586,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyTensor>()?;
     let class = m.py().get_type::<PyTensor>();
     class.setattr("__array_priority__", 1000)?;
+    // Given here and not to the class macro, so that messages say 'Tensor'.
+    class.setattr("__module__", "torch")?;
     Ok(())
 }

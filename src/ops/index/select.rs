@@ -58,7 +58,11 @@ pub fn index_select(x: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
     }
     let out = Tensor::empty(&shape, x.dtype(), x.device())?;
     let l = slices(flat.layout(), d, index, false, |v, n| {
-        crate::err!(Runtime, "INDICES element is out of DATA bounds, id={v} axis_dim={n}")
+        if d == 0 {
+            crate::err!(Index, "index out of range in self")
+        } else {
+            crate::err!(Runtime, "INDICES element is out of DATA bounds, id={v} axis_dim={n}")
+        }
     })?;
     lanes::read(&flat, &l, &out)?;
     if !needs_grad(&[x]) {
