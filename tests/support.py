@@ -151,5 +151,21 @@ def reference(op, args, kwargs):
         return want
 
 
+# In the table, not in the library: test_ops.py fails when one of them appears and is not taken off this list.
+NOT_YET = {
+    "nonzero_static",
+    *(
+        f"special.{name}"
+        for name in (
+            "airy_ai", "spherical_bessel_j0", "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0",
+            "modified_bessel_k1", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "chebyshev_polynomial_t",
+            "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w", "hermite_polynomial_h",
+            "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p", "shifted_chebyshev_polynomial_t",
+            "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w",
+        )
+    ),
+}
+
+
 def ops(condition=lambda op: True):
-    return pytest.mark.parametrize("op", [o for o in OPS.values() if condition(o)], ids=lambda o: o.name)
+    return pytest.mark.parametrize("op", [o for o in OPS.values() if o.name not in NOT_YET and condition(o)], ids=lambda o: o.name)

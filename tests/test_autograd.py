@@ -445,8 +445,6 @@ def test_inference_tensors():
     assert not torch.is_inference_mode_enabled()
     with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode is not allowed"):
         t.add_(1)
-    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
-        (leaf(1.0, 2.0) * t).sum().backward()
 
 
 # Functions written in Python
@@ -660,19 +658,10 @@ def test_gradients_keep_the_dtype_of_their_leaf():
     assert b.grad.tolist() == [[8.0]] * 3
 
 
-def test_saved_tensors_hooks():
-    packed = []
-
-    def pack(t):
-        packed.append(t)
-        return len(packed) - 1
-
-    x = leaf(3.0)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda i: packed[i]):
-        y = x * x
-    y.backward()
-    assert packed
-    assert x.grad.item() == 6.0
+def test_saved_tensors_hooks_are_refused():
+    # Not offered: the context says so instead of doing nothing.
+    with pytest.raises(NotImplementedError, match="checkpoint"), torch.autograd.graph.saved_tensors_hooks(id, id):
+        pass
 
 
 def test_checkpoint_gives_the_same_gradients():

@@ -279,7 +279,7 @@ pub(super) fn register(r: &mut Registry) {
         ensure!(n > 1, Runtime, "N must be greater than 1.");
         // A number counts as a vector of one.
         let x = &if x.ndim() == 0 { view::unsqueeze(x, 0)? } else { x.clone() };
-        let x = if x.dtype() == Dtype::Bool { copy::to_dtype(x, Dtype::I64)? } else { x.clone() };
+        let x = if x.dtype().is_integral() { copy::to_dtype(x, Dtype::I64)? } else { x.clone() };
         powers(&x, n as usize).map(Ret::from)
     });
 }
