@@ -67,12 +67,10 @@ impl Rows {
 /// A reflection: where its vector starts, the vector, its factor.
 type Reflection = (usize, Vec<f64>, f64);
 
-/// The bidiagonal form of `a` (upper where it has at least as many rows as columns, else lower), with the
-/// reflections of the rows and of the columns.
-fn bidiagonal(mut a: Rows, d: &mut [f64], e: &mut [f64]) -> (Vec<Reflection>, Vec<Reflection>) {
+/// The bidiagonal form of `a`, upper or lower, with the reflections of the rows and of the columns.
+fn bidiagonal(mut a: Rows, upper: bool, d: &mut [f64], e: &mut [f64]) -> (Vec<Reflection>, Vec<Reflection>) {
     let (m, n) = (a.rows(), a.cols);
     let (mut left, mut right) = (Vec::new(), Vec::new());
-    let upper = m >= n;
     for i in 0..m.min(n) {
         for first in [true, false] {
             // The first step of the pair makes d, the second e.
@@ -378,7 +376,8 @@ pub fn svd(m: usize, n: usize, a: &[f64], full: bool, u: &mut [f64], s: &mut [f6
     let a = Rows { data: a.to_vec(), cols: n };
     // Far more rows than columns (or the other way round): first a triangle.
     let wide = m < n;
-    let long = m.max(n) >= (k as f64 * 11.0 / 6.0) as usize;
+    // The bounds (11/6 and 3/2) are those of the libraries PyTorch is built with.
+    let long = if wide { 6 * n >= 11 * k - 11 * k % 6 } else { 2 * m >= 3 * k - k % 2 };
     let mut outer = None;
     let core = if long {
         let mut tall = if wide { a.data.clone() } else { a.turned().data };
@@ -398,10 +397,10 @@ pub fn svd(m: usize, n: usize, a: &[f64], full: bool, u: &mut [f64], s: &mut [f6
     };
     let (rows, cols) = (core.rows(), core.cols);
     let (mut d, mut e) = (vec![0.0; k], vec![0.0; k]);
-    let (left, right) = bidiagonal(core, &mut d, &mut e);
+    let (left, right) = bidiagonal(core, !wide, &mut d, &mut e);
     let (mut ub, mut vb) = (Rows::identity(k), Rows::identity(k));
     // A lower bidiagonal form is rotated to an upper one.
-    let lower = rows < cols;
+    let lower = wide;
     let mut turns = Vec::new();
     if k == 1 {
         ub.data[0] = 1f64.copysign(d[0]);
