@@ -87,7 +87,7 @@ impl Node {
 
     pub(crate) fn accumulator(leaf: Tensor) -> Arc<Node> {
         Arc::new(Node {
-            name: "AccumulateGrad".into(),
+            name: "torch::autograd::AccumulateGrad".into(),
             edges: SmallVec::new(),
             outputs: 1,
             // Accumulators run as soon as their gradient is complete.

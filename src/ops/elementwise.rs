@@ -364,6 +364,11 @@ impl Row {
             Kind::NoBool => {
                 if common == Dtype::Bool || (self.name() == "sub" && operands.iter().all(is_bool)) {
                     ensure!(
+                        operands.len() != 1,
+                        Runtime,
+                        "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+                    );
+                    ensure!(
                         operands.len() < 2 || !operands.iter().all(is_bool),
                         Runtime,
                         "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."

@@ -116,7 +116,10 @@ pub fn assign_named(target: &Tensor, value: Tensor, name: &'static str) -> Resul
         let value = if value.requires_grad() {
             if name == "CopyBackwards" {
                 // The history of a copy is a node of its own, even where the value is a leaf.
-                record("CopyBackwards", &[target, &value], value.detach(), |_, g| Ok(smallvec![None, Some(g.clone())]))
+                record("CopyBackwards", &[target, &value], value.detach(), |c, g| {
+                    let to_target = c.needs(0).then(|| Tensor::zeros(g.shape(), g.dtype(), g.device())).transpose()?;
+                    Ok(smallvec![to_target, Some(g.clone())])
+                })
             } else {
                 value
             }

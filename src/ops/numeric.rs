@@ -65,7 +65,43 @@ pub fn mvlgamma(x: &Tensor, p: i64) -> Result<Tensor> {
     ew::ADD.call(&[Operand::T(sum.expect("p is positive")), Operand::S(Scalar::Float(constant))], &[], None)
 }
 
+/// Writes `value` along the main diagonal; with `wrap` the diagonal of a tall matrix begins anew after each block.
+fn fill_diagonal(x: &Tensor, value: Scalar, wrap: bool) -> Result<()> {
+    ensure!(x.ndim() >= 2, Runtime, "dimensions must larger than 1");
+    let (rows, cols) = (x.shape()[0], x.shape()[1]);
+    ensure!(x.ndim() == 2 || x.shape().iter().all(|&s| s == rows), Runtime, "all dimensions of input must be of equal length");
+    let write = |shape: &[usize], strides: &[isize], at: usize| -> Result<()> {
+        let part = super::view::as_view_of(x, crate::layout::Layout::strided(shape, strides, at)?)?;
+        copy::copy_(&part, &Tensor::full(&[], value, x.dtype(), x.device())?)
+    };
+    let step: isize = x.strides().iter().sum();
+    let count = x.shape().iter().copied().min().unwrap_or(0);
+    write(&[count], &[step], x.layout().offset)?;
+    if wrap && x.ndim() == 2 {
+        for start in (cols + 1..rows).step_by(cols + 1) {
+            let at = x.layout().offset + start * x.strides()[0] as usize;
+            write(&[cols.min(rows - start)], &[step], at)?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn register(r: &mut Registry) {
+    r.op("m", "polygamma_(int n, Tensor self) -> Tensor", "polygamma in place.", |a| {
+        ensure!(a.int(0) >= 0, Runtime, "polygamma(n, x) does not support negative n.");
+        let r = ew::POLYGAMMA_ROW.call(&[a.operand(1).unwrap()], &[a.sc(0)], None)?;
+        super::inplace::assign(a.t(1), r)?;
+        Ok(a.t(1).clone().into())
+    });
+    r.op(
+        "m",
+        "fill_diagonal_(Tensor self, Scalar fill_value, bool wrap=False) -> Tensor",
+        "Writes a value along the main diagonal.",
+        |a| {
+            fill_diagonal(a.t(0), a.sc(1), a.b(2))?;
+            Ok(a.t(0).clone().into())
+        },
+    );
     r.op(
         "fm",
         "frexp(Tensor self) -> (Tensor mantissa, Tensor exponent)",

@@ -354,8 +354,16 @@ fn binomial(n: f64, p: f64, g: &mut Generator) -> f64 {
 /// What Stirling's formula leaves of log k!.
 fn stirling_tail(k: f64) -> f64 {
     const SMALL: [f64; 10] = [
-        0.081_061_466_795_327_2, 0.041_340_695_955_409_2, 0.027_677_925_684_998_3, 0.020_790_672_103_765, 0.016_644_691_189_821_1,
-        0.013_876_128_823_070_7, 0.011_896_709_945_891_7, 0.010_411_265_261_972, 0.009_255_462_182_712_7, 0.008_330_563_433_363_1,
+        0.081_061_466_795_327_2,
+        0.041_340_695_955_409_2,
+        0.027_677_925_684_998_3,
+        0.020_790_672_103_765,
+        0.016_644_691_189_821_1,
+        0.013_876_128_823_070_7,
+        0.011_896_709_945_891_7,
+        0.010_411_265_261_972,
+        0.009_255_462_182_712_7,
+        0.008_330_563_433_363_1,
     ];
     if k <= 9.0 {
         return SMALL[k as usize];
@@ -802,7 +810,11 @@ fn bernoulli(p: &Tensor, dtype: Dtype, g: Option<&SharedGenerator>) -> Result<Te
     } else {
         wide.data::<f64>().iter().all(|v| (0.0..=1.0).contains(v))
     };
-    ensure!(fits, Runtime, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be improved?  If so, please report an enhancement request to PyTorch.)");
+    ensure!(
+        fits,
+        Runtime,
+        "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be improved?  If so, please report an enhancement request to PyTorch.)"
+    );
     with_generator(g, |g| {
         if single {
             g.fill_bernoulli_f32(&mut bits, wide.data::<f32>());

@@ -23,7 +23,7 @@ struct NodeToken(Arc<Node>);
 fn node_object(py: Python<'_>, node: Arc<Node>) -> PyResult<Py<PyAny>> {
     static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let classes = CLASSES.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
-    let name = node.name.to_string();
+    let name = node.name.rsplit("::").next().unwrap_or_default().to_string();
     let class = match classes.get_item(&name)? {
         Some(c) => c,
         None => {

@@ -3,8 +3,8 @@
 use super::convert::result_object;
 use super::parse::{Given, Objects, Refusal, describe, parse};
 use super::tensor::{PyTensor, tensor_ref};
-use crate::device::Device;
 use crate::autograd::{is_grad_enabled, needs_grad, overwriting};
+use crate::device::Device;
 use crate::ops::{Args, Op, Ret, Value, inplace, registry};
 use crate::tensor::Tensor;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};

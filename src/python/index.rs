@@ -143,6 +143,9 @@ fn invalid(o: &Bound<'_, PyAny>) -> PyErr {
 
 /// A sequence or array as an index tensor: masks stay what they are, numbers become int64.
 fn sequence(o: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    if o.is_instance_of::<pyo3::types::PyString>() {
+        return Err(PyTypeError::new_err("new(): invalid data type 'str'"));
+    }
     let t = build(o, None)?;
     Ok(if matches!(t.dtype(), Dtype::Bool | Dtype::U8) { t } else { copy::to_dtype(&t, Dtype::I64)? })
 }

@@ -587,6 +587,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = m.py().get_type::<PyTensor>();
     class.setattr("__array_priority__", 1000)?;
     // Given here and not to the class macro, so that messages say 'Tensor'.
+    class.setattr("__name__", "Tensor")?;
     class.setattr("__module__", "torch")?;
     Ok(())
 }
