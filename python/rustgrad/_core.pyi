@@ -30,38 +30,39 @@ __all__ = [
     "cross", "ctc_loss", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "default_generator",
     "deg2rad", "det", "detach_copy", "device", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_copy",
     "diagonal_scatter", "diff", "digamma", "dist", "div", "divide", "dot", "double", "dropout", "dsplit", "dstack",
-    "dtype", "einsum", "embedding", "embedding_renorm_", "empty", "empty_like", "empty_permuted", "empty_strided", "eq",
-    "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand_copy", "expm1", "eye", "feature_dropout", "fill", "fill_",
-    "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32", "float64", "float_power", "floor",
-    "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "from_dlpack", "from_numpy", "frombuffer", "full",
-    "full_like", "gather", "gcd", "ge", "geqrf", "ger", "get_default_device", "get_default_dtype", "get_num_threads",
-    "gradient", "greater", "greater_equal", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "group_norm", "gt",
-    "half", "hamming_window", "hann_window", "hardshrink", "heaviside", "hinge_embedding_loss", "histc", "histogram",
-    "histogramdd", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac", "imag", "index_add", "index_copy",
-    "index_fill", "index_put", "index_reduce", "index_select", "inner", "instance_norm", "int", "int16", "int32",
-    "int64", "int8", "inverse", "is_conj", "is_grad_enabled", "is_inference_mode_enabled", "is_neg", "is_nonzero",
-    "is_same_size", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "kl_div", "kron",
-    "kthvalue", "layer_norm", "lcm", "ldexp", "le", "lerp", "less", "less_equal", "lgamma", "linspace", "log", "log10",
-    "log1p", "log2", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "long", "lt", "lu", "lu_solve", "lu_unpack",
-    "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp", "matrix_power",
-    "max", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool3d", "maximum", "mean", "median",
-    "memory_format", "meshgrid", "min", "minimum", "mm", "mode", "moveaxis", "movedim", "msort", "mul", "multinomial",
-    "multiply", "mv", "mvlgamma", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow",
-    "narrow_copy", "native_batch_norm", "native_channel_shuffle", "native_group_norm", "native_layer_norm", "ne", "neg",
-    "negative", "nextafter", "nonzero", "norm", "normal", "not_equal", "ones", "ones_like", "orgqr", "ormqr", "outer",
-    "pairwise_distance", "pdist", "permute", "permute_copy", "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson",
-    "poisson_nll_loss", "polar", "polygamma", "positive", "pow", "prelu", "preserve_format", "prod", "promote_types",
-    "put", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
-    "randperm", "range", "ravel", "real", "reciprocal", "relu", "relu_", "remainder", "renorm", "repeat_interleave",
-    "reshape", "resolve_conj", "resolve_neg", "result_type", "rms_norm", "roll", "rot90", "round", "row_stack", "rrelu",
-    "rrelu_", "rsqrt", "rsub", "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select",
-    "select_copy", "select_scatter", "selu", "selu_", "set_default_device", "set_default_dtype", "set_num_threads",
-    "sgn", "short", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "slice_copy", "slice_scatter", "slogdet",
-    "softmax", "sort", "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt", "square", "squeeze",
-    "squeeze_copy", "stack", "std", "std_mean", "sub", "subtract", "sum", "svd", "swapaxes", "swapdims", "t", "t_copy",
-    "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile",
-    "topk", "trace", "transpose", "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices",
+    "dtype", "einsum", "embedding", "embedding_bag", "embedding_renorm_", "empty", "empty_like", "empty_permuted",
+    "empty_strided", "eq", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand_copy", "expm1", "eye",
+    "feature_dropout", "fill", "fill_", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32",
+    "float64", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "from_dlpack",
+    "from_numpy", "frombuffer", "full", "full_like", "gather", "gcd", "ge", "geqrf", "ger", "get_default_device",
+    "get_default_dtype", "get_num_threads", "gradient", "greater", "greater_equal", "grid_sampler", "grid_sampler_2d",
+    "grid_sampler_3d", "group_norm", "gt", "half", "hamming_window", "hann_window", "hardshrink", "heaviside",
+    "hinge_embedding_loss", "histc", "histogram", "histogramdd", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac",
+    "imag", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "inner",
+    "instance_norm", "int", "int16", "int32", "int64", "int8", "inverse", "is_conj", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_neg", "is_nonzero", "is_same_size", "isclose", "isfinite", "isin", "isinf",
+    "isnan", "isneginf", "isposinf", "isreal", "istft", "kaiser_window", "kl_div", "kron", "kthvalue", "layer_norm",
+    "lcm", "ldexp", "le", "lerp", "less", "less_equal", "lgamma", "linspace", "log", "log10", "log1p", "log2",
+    "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logit", "logspace", "logsumexp", "long", "lt", "lu", "lu_solve", "lu_unpack", "margin_ranking_loss",
+    "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp", "matrix_power", "max", "max_pool1d",
+    "max_pool1d_with_indices", "max_pool2d", "max_pool3d", "maximum", "mean", "median", "memory_format", "meshgrid",
+    "min", "minimum", "mm", "mode", "moveaxis", "movedim", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma",
+    "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy", "native_batch_norm",
+    "native_channel_shuffle", "native_group_norm", "native_layer_norm", "ne", "neg", "negative", "nextafter", "nonzero",
+    "norm", "normal", "not_equal", "ones", "ones_like", "orgqr", "ormqr", "outer", "pairwise_distance", "pdist",
+    "permute", "permute_copy", "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson", "poisson_nll_loss", "polar",
+    "polygamma", "positive", "pow", "prelu", "preserve_format", "prod", "promote_types", "put", "qr", "quantile",
+    "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "range", "ravel",
+    "real", "reciprocal", "relu", "relu_", "remainder", "renorm", "repeat_interleave", "reshape", "resolve_conj",
+    "resolve_neg", "result_type", "rms_norm", "roll", "rot90", "round", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub",
+    "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "select_copy",
+    "select_scatter", "selu", "selu_", "set_default_device", "set_default_dtype", "set_num_threads", "sgn", "short",
+    "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "slice_copy", "slice_scatter", "slogdet", "softmax", "sort",
+    "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy",
+    "stack", "std", "std_mean", "stft", "sub", "subtract", "sum", "svd", "swapaxes", "swapdims", "t", "t_copy", "take",
+    "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "threshold", "threshold_", "tile", "topk",
+    "trace", "transpose", "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices",
     "triplet_margin_loss", "triu", "triu_indices", "true_divide", "trunc", "uint8", "unbind", "unbind_copy",
     "unflatten", "unfold_copy", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split",
     "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy", "vander", "var", "var_mean", "vdot", "view_as_complex",
@@ -667,6 +668,7 @@ class Tensor:
     def fill_(self, value: Tensor) -> Self: ...
     @overload
     def fill_(self, value: _Scalar) -> Self: ...
+    def fill_diagonal_(self, fill_value: _Scalar, wrap: builtins.bool = False) -> Self: ...
     def fix(self) -> Tensor: ...
     def fix_(self) -> Self: ...
     def flatten(self, start_dim: _Int = 0, end_dim: _Int = -1) -> Tensor: ...
@@ -772,6 +774,11 @@ class Tensor:
     def isneginf(self) -> Tensor: ...
     def isposinf(self) -> Tensor: ...
     def isreal(self) -> Tensor: ...
+    def istft(
+        self, n_fft: _Int, hop_length: _Int | None = None, win_length: _Int | None = None, window: Tensor | None = None,
+        center: builtins.bool = True, normalized: builtins.bool = False, onesided: builtins.bool | None = None,
+        length: _Int | None = None, return_complex: builtins.bool = False,
+    ) -> Tensor: ...
     def kron(self, other: Tensor) -> Tensor: ...
     def kthvalue(self, k: _Int, dim: _Int = -1, keepdim: builtins.bool = False) -> _values_indices: ...
     def lcm(self, other: Tensor) -> Tensor: ...
@@ -948,6 +955,7 @@ class Tensor:
     def permute(self, *dims: _Int) -> Tensor: ...
     def pinverse(self, rcond: _Float = 1e-15) -> Tensor: ...
     def polygamma(self, n: _Int) -> Tensor: ...
+    def polygamma_(self, n: _Int) -> Self: ...
     def positive(self) -> Tensor: ...
     def pow(self, exponent: _Scalar) -> Tensor: ...
     def pow_(self, exponent: _Scalar) -> Self: ...
@@ -1109,6 +1117,12 @@ class Tensor:
     ) -> tuple[Tensor, ...]: ...
     @overload
     def std_mean(self, unbiased: builtins.bool = True) -> tuple[Tensor, ...]: ...
+    def stft(
+        self, n_fft: _Int, hop_length: _Int | None = None, win_length: _Int | None = None, window: Tensor | None = None,
+        center: builtins.bool = True, pad_mode: str = 'reflect', normalized: builtins.bool = False,
+        onesided: builtins.bool | None = None, return_complex: builtins.bool | None = None,
+        align_to_window: builtins.bool | None = None,
+    ) -> Tensor: ...
     def sub(self, other: _Scalar, *, alpha: _Scalar = 1) -> Tensor: ...
     def sub_(self, other: _Scalar, *, alpha: _Scalar = 1) -> Self: ...
     def subtract(self, other: _Scalar, *, alpha: _Scalar = 1) -> Tensor: ...
@@ -1257,6 +1271,7 @@ def _lu_with_info(
     input: Tensor, pivot: builtins.bool = True, check_errors: builtins.bool = True,
 ) -> _LU_pivots_info: ...
 def _node_output(node: Any, nr: Any, x: Any) -> Any: ...
+def _register_post_hook(x: Any, f: Any) -> Any: ...
 @overload
 def _tensordot(input: Tensor, other: Tensor, dims_self: Sequence[_Int], dims_other: Sequence[_Int]) -> Tensor: ...
 @overload
@@ -1742,6 +1757,18 @@ def embedding(
     weight: Tensor, indices: Tensor, padding_idx: _Int = -1, scale_grad_by_freq: builtins.bool = False,
     sparse: builtins.bool = False, *, out: Tensor | Sequence[Tensor] | None = None,
 ) -> Tensor: ...
+@overload
+def embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: builtins.bool = False, mode: _Int = 0,
+    sparse: builtins.bool = False, per_sample_weights: Tensor | None = None, include_last_offset: builtins.bool = False,
+    *, out: Tensor | Sequence[Tensor] | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+@overload
+def embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: builtins.bool, mode: _Int,
+    sparse: builtins.bool, per_sample_weights: Tensor | None, include_last_offset: builtins.bool,
+    padding_idx: _Int | None, *, out: Tensor | Sequence[Tensor] | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: _Float, norm_type: _Float) -> Tensor: ...
 @overload
 def empty(
@@ -2008,6 +2035,17 @@ def isnan(input: Tensor, *, out: Tensor | Sequence[Tensor] | None = None) -> Ten
 def isneginf(input: Tensor, *, out: Tensor | Sequence[Tensor] | None = None) -> Tensor: ...
 def isposinf(input: Tensor, *, out: Tensor | Sequence[Tensor] | None = None) -> Tensor: ...
 def isreal(input: Tensor, *, out: Tensor | Sequence[Tensor] | None = None) -> Tensor: ...
+def istft(
+    input: Tensor, n_fft: _Int, hop_length: _Int | None = None, win_length: _Int | None = None,
+    window: Tensor | None = None, center: builtins.bool = True, normalized: builtins.bool = False,
+    onesided: builtins.bool | None = None, length: _Int | None = None, return_complex: builtins.bool = False, *,
+    out: Tensor | Sequence[Tensor] | None = None,
+) -> Tensor: ...
+def kaiser_window(
+    window_length: _Int, periodic: builtins.bool = True, beta: _Float = 12.0, *, dtype: _OpDtype | None = None,
+    layout: Any = None, device: _Device | None = None, pin_memory: builtins.bool | None = None,
+    requires_grad: builtins.bool | None = False, out: Tensor | Sequence[Tensor] | None = None,
+) -> Tensor: ...
 def kl_div(
     input: Tensor, target: Tensor, reduction: _Int = 1, *, log_target: builtins.bool = False,
     out: Tensor | Sequence[Tensor] | None = None,
@@ -2595,6 +2633,13 @@ def std_mean(
 ) -> tuple[Tensor, ...]: ...
 @overload
 def std_mean(input: Tensor, unbiased: builtins.bool = True) -> tuple[Tensor, ...]: ...
+def stft(
+    input: Tensor, n_fft: _Int, hop_length: _Int | None = None, win_length: _Int | None = None,
+    window: Tensor | None = None, center: builtins.bool = True, pad_mode: str = 'reflect',
+    normalized: builtins.bool = False, onesided: builtins.bool | None = None,
+    return_complex: builtins.bool | None = None, align_to_window: builtins.bool | None = None, *,
+    out: Tensor | Sequence[Tensor] | None = None,
+) -> Tensor: ...
 def sub(
     input: Tensor, other: _Scalar, *, alpha: _Scalar = 1, out: Tensor | Sequence[Tensor] | None = None,
 ) -> Tensor: ...
