@@ -300,7 +300,7 @@ def test_graph_can_be_walked():
     mul = z.grad_fn.next_functions[0][0]
     assert type(mul).__name__ == "MulBackward0"
     assert [f.name() for f, _ in mul.next_functions] == ["torch::autograd::AccumulateGrad"] * 2
-    assert mul.next_functions[0][0].variable is x
+    assert mul.next_functions[0][0].variable.data_ptr() == x.data_ptr()
 
 
 # grad()
