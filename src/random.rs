@@ -536,7 +536,7 @@ impl Generator {
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let (left, seeded, next) = (u32_at(8), u32_at(12), u64_at(16));
         // `left` and `next` count the same words, except right after seeding.
-        let fits = next == 0 && left == 1 || u64::from(left) + next == N as u64 + 1;
+        let fits = next == 0 && left == 1 || u64::from(left).checked_add(next) == Some(N as u64 + 1);
         if seeded == 0 || left == 0 || left > N as u32 || next > N as u64 || !fits {
             return Err(StateError::Invalid);
         }
