@@ -501,3 +501,12 @@ def test_functional_call():
     out = functional_call(layer, {"weight": torch.tensor([[3.0]]), "bias": torch.tensor([1.0])}, (torch.tensor([2.0]),))
     assert out.item() == 7
     assert layer.weight.item() != 3
+
+
+def test_max_pool_windows_far_larger_than_the_image():
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    values, index = torch.nn.functional.max_pool2d(x, 2**31 - 1, 1, 2**30 - 1, return_indices=True)
+    assert values.shape == (1, 1, 4, 4)
+    assert bool((values == 15).all()) and bool((index == 15).all())
+    with pytest.raises(RuntimeError, match="pad should be smaller than or equal to half of kernel size"):
+        torch.nn.functional.max_pool2d(x, 2, padding=2, dilation=3)

@@ -3,7 +3,7 @@
 use super::super::{Args, Registry, Ret, copy, view};
 use super::{Windowed, planes, three, with_last};
 use crate::autograd::{record, record_many, save, save_output};
-use crate::cpu::pool::{PoolShape, max_pool as kernel, max_pool_backward};
+use crate::cpu::pool::{MaxElement, PoolShape, max_pool as kernel, max_pool_backward};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::device::Device;
 use crate::dtype::Dtype;
@@ -112,6 +112,40 @@ macro_rules! ordered {
     };
 }
 
+/// Max pooling with windows much larger than the image: looks only at what is inside.
+fn wide_windows<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut [i64]) {
+    let plane: usize = s.input.iter().product();
+    let inside = |d: usize, o: usize| {
+        let first = o * s.stride[d];
+        let skipped = s.pad[d].saturating_sub(first).div_ceil(s.dilation[d]);
+        let end = first + (s.kernel[d] - 1) * s.dilation[d] + 1;
+        let start = first + skipped * s.dilation[d] - s.pad[d];
+        (start..end.saturating_sub(s.pad[d]).min(s.input[d])).step_by(s.dilation[d])
+    };
+    let [_, height, width] = s.input;
+    let [depths, rows, columns] = s.output;
+    for (at, (y, index)) in y.iter_mut().zip(index).enumerate() {
+        let (rest, ox) = (at / columns, at % columns);
+        let (rest, oy) = (rest / rows, rest % rows);
+        let x = &x[rest / depths * plane..][..plane];
+        let mut best = T::LOWEST;
+        let mut found = None;
+        for z in inside(0, rest % depths) {
+            for v in inside(1, oy) {
+                for h in inside(2, ox) {
+                    let i = (z * height + v) * width + h;
+                    // The last test is for NaN.
+                    #[allow(clippy::eq_op)]
+                    if found.is_none() || x[i] > best || x[i] != x[i] {
+                        (best, found) = (x[i], Some(i));
+                    }
+                }
+            }
+        }
+        (*y, *index) = (best, found.unwrap_or(0) as i64);
+    }
+}
+
 /// Max pooling over two or three dimensions: values, and where in the plane each was.
 pub fn max_pool(
     dim: usize,
@@ -148,7 +182,13 @@ pub fn max_pool(
             dilation: ints(&w.dilation, 1),
             output: three(&output, 1),
         };
-        ordered!(acc, T => kernel::<T>(&s, source.data(), values.data_mut(), index.data_mut()));
+        // The kernel visits every element of a window, those outside the image too.
+        let wide = (0..3).any(|d| s.kernel[d].saturating_mul(s.dilation[d]) > 2 * s.input[d] + 64);
+        ordered!(acc, T => if wide {
+            wide_windows::<T>(&s, source.data(), values.data_mut(), index.data_mut());
+        } else {
+            kernel::<T>(&s, source.data(), values.data_mut(), index.data_mut());
+        });
     }
     let values = copy::to_dtype(&values, x.dtype())?;
     let node = if dim == 2 { "MaxPool2DWithIndicesBackward0" } else { "MaxPool3DWithIndicesBackward0" };

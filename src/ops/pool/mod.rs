@@ -119,6 +119,15 @@ impl Windowed {
             after("dilation", &self.dilation)
         );
         check_nonempty(x, dim, template)?;
+        // With dilation this says more than the check of the window's reach above.
+        if (0..dim).any(|d| self.padding[d] > self.kernel[d] / 2) {
+            let (k, p) = (&self.kernel, &self.padding);
+            let sizes = match dim {
+                2 => format!("padW = {}, padH = {}, kW = {}, kH = {}", p[1], p[0], k[1], k[0]),
+                _ => format!("kT: {} kW: {} kH: {} padT: {} padW: {} padH: {}", k[0], k[2], k[1], p[0], p[2], p[1]),
+            };
+            return Err(err!(Runtime, "pad should be smaller than or equal to half of kernel size, but got {sizes}"));
+        }
         if out.iter().any(|&n| n < 1) {
             let planes = x.shape()[x.ndim() - dim - 1];
             let list = |v: &mut dyn Iterator<Item = String>| v.collect::<Vec<_>>().join("x");
