@@ -89,7 +89,11 @@ impl Storage {
         self.device
     }
     /// The first byte; dangling where there is no memory (0 bytes, or a device other than the CPU).
-    pub fn ptr(&self) -> *mut u8 {
+    pub fn ptr(&self) -> *const u8 {
+        self.ptr.as_ptr()
+    }
+    /// [`Storage::ptr`] for writing.
+    pub fn ptr_mut(&self) -> *mut u8 {
         self.ptr.as_ptr()
     }
     /// How often the content has been changed in place.

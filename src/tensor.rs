@@ -124,7 +124,7 @@ impl Tensor {
             return self.detach();
         }
         // SAFETY: the new storage keeps the old one, and so its memory, alive.
-        let storage = unsafe { Storage::guest(s.ptr(), s.nbytes(), Box::new(s.clone())) };
+        let storage = unsafe { Storage::guest(s.ptr_mut(), s.nbytes(), Box::new(s.clone())) };
         Tensor::from_parts(storage, self.0.layout.clone(), self.0.dtype)
     }
 
@@ -182,10 +182,15 @@ impl Tensor {
         }
     }
 
-    /// Address of element 0.
-    pub fn ptr(&self) -> *mut u8 {
+    /// Address of element 0, to be read.
+    pub fn ptr(&self) -> *const u8 {
         // wrapping_add: the pointer of an empty tensor is dangling.
         self.0.storage.ptr().wrapping_add(self.0.layout.offset * self.dtype().size())
+    }
+
+    /// Address of element 0, to be written.
+    pub fn ptr_mut(&self) -> *mut u8 {
+        self.0.storage.ptr_mut().wrapping_add(self.0.layout.offset * self.dtype().size())
     }
 
     /// The elements of a contiguous CPU tensor. `T` must have the size of the dtype.
@@ -210,7 +215,7 @@ impl Tensor {
             return &mut [];
         }
         // SAFETY: as for `data`; exclusive by the caller's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr() as *mut T, self.numel()) }
+        unsafe { std::slice::from_raw_parts_mut(self.ptr_mut() as *mut T, self.numel()) }
     }
 
     /// Element by logical position (slow; for printing, `item` and tests).

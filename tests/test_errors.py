@@ -299,3 +299,17 @@ def test_a_failed_call_changes_nothing():
             bad()
     assert x.tolist() == [0, 1, 2, 3]
     assert x._version == version
+
+
+@pytest.mark.parametrize("code", ["x += [1.0]", "x -= 'a'", "x *= None", "x /= object()", "x //= {}", "x %= [2]", "x **= 'a'"])
+def test_augmented_assignment_of_what_is_no_operand(code):
+    x = torch.ones(2)
+    with pytest.raises(TypeError):
+        exec(code, {"x": x})
+    assert x.tolist() == [1.0, 1.0] and x._version == 0
+
+
+def test_layouts_that_do_not_exist_are_refused():
+    assert torch.zeros(2, layout=torch.strided).tolist() == [0.0, 0.0]
+    with pytest.raises(NotImplementedError, match="torch.sparse_coo"):
+        torch.zeros(2, layout=torch.sparse_coo)

@@ -240,3 +240,14 @@ def test_other_generators_are_left_alone():
     torch.rand(10)
     torch.manual_seed(3)
     assert random.getstate() == state
+
+
+def test_dropout_of_channels_without_a_batch():
+    """dropout1d and dropout3d take the input as one sample: whole channels are kept or dropped."""
+    for drop, shape in ((torch.nn.functional.dropout1d, (40, 3)), (torch.nn.functional.dropout3d, (40, 2, 2, 2))):
+        torch.manual_seed(3)
+        kept = drop(torch.ones(shape), 0.5).reshape(40, -1)
+        assert bool((kept == kept[:, :1]).all())
+        assert sorted(set(kept[:, 0].tolist())) == [0.0, 2.0]
+    with pytest.raises(RuntimeError, match="dropout1d: Expected 2D or 3D input, but received a 4D input"):
+        torch.nn.functional.dropout1d(torch.ones(2, 3, 4, 5))

@@ -242,8 +242,6 @@ class Tensor:
     grad: Tensor | None
     data: Tensor
     @property
-    def _grad(self) -> Tensor | None: ...
-    @property
     def grad_fn(self) -> Node | None: ...
     @property
     def is_leaf(self) -> builtins.bool: ...
@@ -442,7 +440,7 @@ def _op(name: str, doc: str, results: Results, method: bool = False, indent: str
             result = "Self"
         else:
             result = RESULTS.get(name) or results.annotation(returned)
-        out = not method and name.strip("_") == name and (returned == "Tensor" or returned.startswith("("))
+        out = not method and not name.endswith("_") and (returned == "Tensor" or returned.startswith("("))
         for params in _signatures(line, method, out):
             text = _define(name, params, result, indent)
             if text not in found:

@@ -86,7 +86,6 @@ from .autograd import enable_grad as enable_grad  # noqa: E402
 from .autograd import inference_mode as inference_mode  # noqa: E402
 from .autograd import no_grad as no_grad  # noqa: E402
 from .autograd import set_grad_enabled as set_grad_enabled  # noqa: E402
-from .functional import chain_matmul as chain_matmul  # type: ignore[no-redef] # noqa: E402
 from .functional import einsum as einsum  # type: ignore[no-redef] # noqa: E402
 from .functional import tensordot as tensordot  # type: ignore[assignment] # noqa: E402
 from .random import fork_rng as fork_rng  # noqa: E402

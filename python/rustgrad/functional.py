@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
 from typing import Any
-
-import rustgrad as rg
 
 from . import _core
 
@@ -63,27 +60,4 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
         if dims > min(a.dim(), b.dim()):
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(-dims, 0)), list(range(dims))
-    result = _core._tensordot(a, b, left, right)
-    return result if out is None else rg.add(result, 0, out=out)
-
-
-def chain_matmul(*matrices: Any, out: Any = None) -> Any:
-    """The product of matrices in the cheapest order."""
-    if len(matrices) == 1 and isinstance(matrices[0], Sequence):
-        matrices = tuple(matrices[0])
-    result = _core.chain_matmul(list(matrices))
-    return result if out is None else rg.add(result, 0, out=out)
-
-
-_ELSEWHERE = frozenset((
-    "atleast_1d", "atleast_2d", "atleast_3d", "align_tensors", "broadcast_shapes", "broadcast_tensors",
-    "cartesian_prod", "block_diag", "cdist", "istft", "lu", "norm", "meshgrid", "pca_lowrank", "split", "stft",
-    "svd_lowrank", "unique", "unique_consecutive", "unravel_index",
-))
-__all__ = ["einsum", "tensordot", "chain_matmul"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _ELSEWHERE and hasattr(rg, name):
-        return getattr(rg, name)
-    raise AttributeError(f"module 'torch.functional' has no attribute '{name}'")
+    return _core._tensordot(a, b, left, right, out=out)

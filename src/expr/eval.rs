@@ -147,7 +147,7 @@ fn single_op<T: Compute>(f: &Formula, inputs: &[Operand], out: &Tensor) -> bool 
     let Some(kernel) = T::kernel(p.info()) else { return false };
     // SAFETY: every pointer has `n` elements of `T`; kernels read element k before they write element k,
     // so the result may be one of the operands.
-    unsafe { kernel(ptr[0], ptr[1], ptr[2], out.ptr() as *mut T, n) };
+    unsafe { kernel(ptr[0], ptr[1], ptr[2], out.ptr_mut() as *mut T, n) };
     true
 }
 
@@ -231,7 +231,7 @@ impl<'a, T: Compute> Plan<'a, T> {
             root: f.root as usize,
             axes,
             out_strides,
-            out: out.ptr(),
+            out: out.ptr_mut(),
             out_dtype: out.dtype(),
             out_contiguous: dense(&|a| out_strides[a]),
             cut,

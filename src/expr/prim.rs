@@ -246,7 +246,7 @@ prims! {
     IsNan "rg_is_nan(x)" (x) f [x.is_nan() as u8 as T] i [{ let _ = x; 0 }] d none;
     IsInf "rg_is_inf(x)" (x) f [x.is_infinite() as u8 as T] i [{ let _ = x; 0 }] d none;
     SignBit "rg_signbit(x)" (x) f [x.is_sign_negative() as u8 as T] i [(x < 0) as i64] d none;
-    CopySign "rg_copysign(x, y)" (x, y) f [x.copysign(y)] i [] d |x, y, g| two(wh(x[0].eq(0.0), c(0.0), g * (y / x[0])), g * 0.0);
+    CopySign "rg_copysign(x, y)" (x, y) f [x.copysign(y)] i [if (x < 0) != (y < 0) { x.wrapping_neg() } else { x }] d |x, y, g| two(wh(x[0].eq(0.0), c(0.0), g * (y / x[0])), g * 0.0);
     NextAfter "rg_nextafter(x, y)" (x, y) f [x.nextafter(y)] i [] d none;
     Exp "rg_exp(x)" (x) f [x.exp()] i [] d |_, y, g| one(g * y);
     Exp2 "exp2(x)" (x) f [x.exp2()] i [] d |_, y, g| one(g * y * std::f64::consts::LN_2);

@@ -45,7 +45,7 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
     if src.dtype() == dst.dtype() {
         if dst.is_contiguous() && src.is_contiguous() {
             // SAFETY: both blocks have that many bytes; `copy` allows overlap.
-            unsafe { std::ptr::copy(src.ptr(), dst.ptr(), dst.numel() * dst.dtype().size()) };
+            unsafe { std::ptr::copy(src.ptr(), dst.ptr_mut(), dst.numel() * dst.dtype().size()) };
         } else {
             dispatch!(bytes dst.dtype(), T => copy_strided::<T>(dst, src));
         }
@@ -84,7 +84,7 @@ fn copy_strided<T: Copy>(dst: &Tensor, src: &Tensor) {
         }
     }
     // SAFETY: positions are those of the two layouts, which lie inside their storages.
-    unsafe { copy_axes(dst.ptr() as *mut T, src.ptr() as *const T, &axes) }
+    unsafe { copy_axes(dst.ptr_mut() as *mut T, src.ptr() as *const T, &axes) }
 }
 
 /// # Safety

@@ -75,7 +75,7 @@ fn add_strided(slot: &Tensor, g: &Tensor) -> Result<()> {
     let g = copy::contiguous(&g.detach())?;
     let (shape, strides) = (slot.dims(), slot.strides());
     dispatch!(real "add", slot.dtype(), T => {
-        let base = slot.ptr() as *mut T;
+        let base = slot.ptr_mut() as *mut T;
         let mut index: Dims = SmallVec::from_elem(0, shape.len());
         let mut pos = 0isize;
         for v in g.data::<T>() {

@@ -350,7 +350,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let keys: Vec<_> = names.keys().cloned().collect();
     let bindings: Vec<Binding> = names
         .into_iter()
-        .map(|((place, role, name), ops)| Binding { name, ops, role, out: matches!(place, 'f' | 'l' | 's' | 't' | 'n') })
+        .map(|((place, role, name), ops)| Binding { name, ops, role, out: matches!(place, 'f' | 'l' | 's' | 't' | 'n' | '_') })
         .collect();
     let count = bindings.len();
     assert!(count <= 2560, "more names than entries");

@@ -49,7 +49,7 @@ impl ArrayView {
         let strides: Vec<isize> = self.t.strides().iter().map(|s| s * size).collect();
         d.set_item("shape", PyTuple::new(py, self.t.shape())?)?;
         d.set_item("typestr", type_string(self.t.dtype()))?;
-        d.set_item("data", (self.t.ptr() as usize, self.read_only))?;
+        d.set_item("data", (self.t.ptr_mut() as usize, self.read_only))?;
         d.set_item("strides", PyTuple::new(py, strides)?)?;
         d.set_item("version", 3)?;
         Ok(d)
@@ -417,7 +417,7 @@ fn frombuffer(
     } else {
         let t = Tensor::empty(&[n as usize], dtype.0, Device::Cpu)?;
         // SAFETY: as above; an unaligned buffer has to be copied.
-        unsafe { std::ptr::copy_nonoverlapping(ptr, t.ptr(), (n * size) as usize) };
+        unsafe { std::ptr::copy_nonoverlapping(ptr, t.ptr_mut(), (n * size) as usize) };
         t
     };
     t.set_requires_grad(requires_grad)?;
@@ -470,7 +470,7 @@ impl PyStorage {
         self.0.nbytes()
     }
     fn data_ptr(&self) -> usize {
-        self.0.ptr() as usize
+        self.0.ptr_mut() as usize
     }
     fn __len__(&self) -> usize {
         self.0.nbytes()
@@ -492,7 +492,7 @@ impl PyStorage {
         let d = PyDict::new(py);
         d.set_item("shape", (self.0.nbytes(),))?;
         d.set_item("typestr", "|u1")?;
-        d.set_item("data", (self.0.ptr() as usize, false))?;
+        d.set_item("data", (self.0.ptr_mut() as usize, false))?;
         d.set_item("version", 3)?;
         Ok(d)
     }
@@ -508,7 +508,7 @@ fn _storage_of(x: &Bound<'_, PyTensor>) -> PyStorage {
 fn _storage_from_buffer(data: &[u8]) -> PyResult<PyStorage> {
     let s = Storage::empty(data.len(), Device::Cpu)?;
     // SAFETY: fresh memory of that size.
-    unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), s.ptr(), data.len()) };
+    unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), s.ptr_mut(), data.len()) };
     Ok(PyStorage(s))
 }
 

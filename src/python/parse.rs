@@ -6,7 +6,7 @@ use super::types::{FORMATS, PyDtype, PyGenerator, PyMemoryFormat, device_from};
 use crate::dtype::{Dtype, Scalar};
 use crate::ops::schema::{Param, Schema, Ty};
 use crate::ops::{Args, Ints, NO_INT, Value, default_value};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
@@ -409,6 +409,12 @@ fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
             }
             Err(_) => None,
         },
-        Ty::Any => Some(Value::None),
+        Ty::Any => {
+            // Looked at only to refuse what would silently become something else.
+            if type_name(o) == "layout" && o.str()? != "torch.strided" {
+                return Err(PyNotImplementedError::new_err(format!("only layout=torch.strided is supported, got {}", o.str()?)));
+            }
+            Some(Value::None)
+        }
     })
 }

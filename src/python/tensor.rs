@@ -88,12 +88,22 @@ fn binary<'py>(slf: &Bound<'py, PyTensor>, other: &Bound<'py, PyAny>, f: Binary)
     Ok(wrap(py, r)?.into_bound(py).into_any())
 }
 
-fn in_place<'py>(slf: &Bound<'py, PyTensor>, other: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    let py = slf.py();
-    if operand(other)?.is_none() {
-        return Ok(py.NotImplemented().into_bound(py));
+/// The right side of `x += y`. What it cannot be makes the binding answer NotImplemented, so that Python tries `x + y`
+/// and then raises.
+struct Addend<'py>(Bound<'py, PyAny>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Addend<'py> {
+    type Error = PyErr;
+    fn extract(o: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match operand(&o)? {
+            Some(_) => Ok(Addend(o.to_owned())),
+            None => Err(PyTypeError::new_err("not an operand")),
+        }
     }
-    slf.as_any().call_method1(name, (other,))
+}
+
+fn in_place(slf: &Bound<'_, PyTensor>, other: &Addend<'_>, name: &str) -> PyResult<()> {
+    slf.as_any().call_method1(name, (&other.0,)).map(drop)
 }
 
 fn call_or_pass<'py>(slf: &Bound<'py, PyTensor>, name: &str, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -207,7 +217,7 @@ impl PyTensor {
     /// The address of the first element (0 for a tensor without elements).
     fn data_ptr(&self) -> usize {
         let t = self.t.read();
-        if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { t.ptr() as usize }
+        if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { t.ptr_mut() as usize }
     }
     #[pyo3(signature = (memory_format=None))]
     fn is_contiguous(&self, memory_format: Option<&Bound<'_, super::types::PyMemoryFormat>>) -> PyResult<bool> {
@@ -273,10 +283,6 @@ impl PyTensor {
     #[getter]
     fn is_leaf(&self) -> bool {
         self.t.read().is_leaf()
-    }
-    #[getter]
-    fn _grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
-        self.t.read().grad().map(|g| wrap(py, g)).transpose()
     }
     #[getter]
     fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
@@ -544,41 +550,41 @@ impl PyTensor {
         }
         call_or_pass(slf, name, o)
     }
-    fn __iadd__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "add_").map(drop)
+    fn __iadd__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "add_")
     }
-    fn __isub__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "sub_").map(drop)
+    fn __isub__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "sub_")
     }
-    fn __imul__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "mul_").map(drop)
+    fn __imul__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "mul_")
     }
-    fn __itruediv__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "div_").map(drop)
+    fn __itruediv__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "div_")
     }
-    fn __ifloordiv__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "floor_divide_").map(drop)
+    fn __ifloordiv__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "floor_divide_")
     }
-    fn __imod__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "remainder_").map(drop)
+    fn __imod__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "remainder_")
     }
-    fn __ipow__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>, _m: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "pow_").map(drop)
+    fn __ipow__<'py>(slf: Bound<'py, Self>, o: Addend<'py>, _m: &Bound<'py, PyAny>) -> PyResult<()> {
+        in_place(&slf, &o, "pow_")
     }
-    fn __iand__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "bitwise_and_").map(drop)
+    fn __iand__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "bitwise_and_")
     }
-    fn __ior__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "bitwise_or_").map(drop)
+    fn __ior__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "bitwise_or_")
     }
-    fn __ixor__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "bitwise_xor_").map(drop)
+    fn __ixor__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "bitwise_xor_")
     }
-    fn __ilshift__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "bitwise_left_shift_").map(drop)
+    fn __ilshift__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "bitwise_left_shift_")
     }
-    fn __irshift__<'py>(slf: Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<()> {
-        in_place(&slf, o, "bitwise_right_shift_").map(drop)
+    fn __irshift__<'py>(slf: Bound<'py, Self>, o: Addend<'py>) -> PyResult<()> {
+        in_place(&slf, &o, "bitwise_right_shift_")
     }
 }
 

@@ -207,7 +207,7 @@ def multi_head_attention_forward(
 
     if need_weights:
         if is_causal and attn_mask is None:
-            raise AssertionError("FIXME: is_causal not implemented for need_weights")
+            raise AssertionError("is_causal needs attn_mask where need_weights is True")
         scaled = q * math.sqrt(1.0 / float(head_dim))
         scores = rg.bmm(scaled, k.transpose(-2, -1)) if attn_mask is None else rg.baddbmm(
             attn_mask, scaled, k.transpose(-2, -1))

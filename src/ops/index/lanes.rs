@@ -119,7 +119,7 @@ pub fn read(x: &Tensor, lanes: &Lanes, out: &Tensor) -> Result<()> {
     }
     dispatch!(bytes x.dtype(), T => {
         let src = SendPtr(x.ptr() as *mut T);
-        let dst = SendPtr(out.ptr() as *mut T);
+        let dst = SendPtr(out.ptr_mut() as *mut T);
         let len = lanes.after.len();
         threads::parallel_for(lanes.units(), (GRAIN / len).max(1), |units| {
             // SAFETY: lanes are positions inside the tensor (indices are checked when they are made), `out`
@@ -171,7 +171,7 @@ pub fn write(out: &Tensor, lanes: &Lanes, values: &Tensor) -> Result<()> {
     if lanes.numel() == 0 {
         return Ok(());
     }
-    dispatch!(bytes out.dtype(), T => update(out.ptr() as *mut T, lanes, values.data::<T>(), |_, v| v));
+    dispatch!(bytes out.dtype(), T => update(out.ptr_mut() as *mut T, lanes, values.data::<T>(), |_, v| v));
     Ok(())
 }
 
@@ -244,7 +244,7 @@ pub fn combine(out: &Tensor, lanes: &Lanes, values: &Tensor, op: Combine) -> Res
         return Ok(());
     }
     dispatch!(all out.dtype(), T => {
-        let (dst, src) = (out.ptr() as *mut T, values.data::<T>());
+        let (dst, src) = (out.ptr_mut() as *mut T, values.data::<T>());
         match op {
             Combine::Add => update(dst, lanes, src, T::plus),
             Combine::Mul => update(dst, lanes, src, T::times),
@@ -302,7 +302,7 @@ pub fn fill(out: &Tensor, value: &Tensor) -> Result<()> {
         return crate::ops::copy::copy_raw(out, value);
     }
     dispatch!(bytes out.dtype(), T => {
-        let (v, dst) = (value.data::<T>()[0], SendPtr(out.ptr() as *mut T));
+        let (v, dst) = (value.data::<T>()[0], SendPtr(out.ptr_mut() as *mut T));
         // SAFETY: pieces are disjoint parts of a contiguous tensor.
         threads::parallel_for(out.numel(), 4 * GRAIN, |r| unsafe { dst.slice(r.start, r.len()).fill(v) });
     });

@@ -98,7 +98,7 @@ pub fn fill_where(out: &Tensor, m: &Tensor, v: &Tensor) -> Result<()> {
     if out.is_contiguous() {
         let m = copy::contiguous(&m.detach())?;
         dispatch!(bytes out.dtype(), T => {
-            let (v, flags, dst) = (v.data::<T>()[0], m.data::<u8>(), SendPtr(out.ptr() as *mut T));
+            let (v, flags, dst) = (v.data::<T>()[0], m.data::<u8>(), SendPtr(out.ptr_mut() as *mut T));
             threads::parallel_for(flags.len(), 1 << 15, |r| {
                 // SAFETY: `out` is contiguous with as many elements as the mask; pieces are disjoint.
                 let part = unsafe { dst.slice(r.start, r.len()) };

@@ -102,7 +102,7 @@ fn resize(x: &Tensor, size: &[i64], format: Option<MemoryFormat>) -> Result<Tens
         let s = Storage::zeros(need, x.device())?;
         if x.device() == crate::device::Device::Cpu {
             // SAFETY: the new block is larger than the old one, and they are different blocks.
-            unsafe { std::ptr::copy_nonoverlapping(x.storage().ptr(), s.ptr(), x.storage().nbytes()) };
+            unsafe { std::ptr::copy_nonoverlapping(x.storage().ptr(), s.ptr_mut(), x.storage().nbytes()) };
         }
         s
     };

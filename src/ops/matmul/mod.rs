@@ -163,8 +163,9 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Tensor>, op
     if out.numel() == 0 {
         return Ok(out);
     }
-    let mat = |t: &Tensor| (t.ptr(), t.strides()[t.ndim() - 2], t.strides()[t.ndim() - 1]);
-    let (ma, mb, mc) = (mat(a), mat(b), (out.ptr(), n as isize, 1));
+    // Operands are only read; one type serves all three matrices.
+    let mat = |t: &Tensor| (t.ptr().cast_mut(), t.strides()[t.ndim() - 2], t.strides()[t.ndim() - 1]);
+    let (ma, mb, mc) = (mat(a), mat(b), (out.ptr_mut(), n as isize, 1));
     if batch.is_empty() {
         // SAFETY: whole operands, checked shapes; `out` is fresh or the caller's own.
         unsafe { product(dtype, m, n, k, ma, mb, mc, (1, 0, 0, 0), accumulate) };

@@ -79,36 +79,8 @@ pub(super) fn compare_dtype(d: Dtype, name: &str) -> Result<Dtype> {
 /// `dispatch` over what can be compared, half types and bools aside.
 macro_rules! ordered {
     ($d:expr, $T:ident => $body:expr) => {
-        match $d {
-            Dtype::F32 => {
-                type $T = f32;
-                $body
-            }
-            Dtype::F64 => {
-                type $T = f64;
-                $body
-            }
-            Dtype::U8 => {
-                type $T = u8;
-                $body
-            }
-            Dtype::I8 => {
-                type $T = i8;
-                $body
-            }
-            Dtype::I16 => {
-                type $T = i16;
-                $body
-            }
-            Dtype::I32 => {
-                type $T = i32;
-                $body
-            }
-            _ => {
-                type $T = i64;
-                $body
-            }
-        }
+        dispatch!(@arms $d, $T, $body,
+            [F32 = f32, F64 = f64, U8 = u8, I8 = i8, I16 = i16, I32 = i32, I64 = i64], unreachable!("refused before"))
     };
 }
 

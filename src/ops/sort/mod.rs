@@ -20,24 +20,7 @@ use smallvec::smallvec;
 /// `sorting!(dtype, T => body)` for the dtypes that [`keys`] gives.
 macro_rules! sorting {
     ($d:expr, $T:ident => $body:expr) => {
-        match $d {
-            Dtype::F32 => {
-                type $T = f32;
-                $body
-            }
-            Dtype::F64 => {
-                type $T = f64;
-                $body
-            }
-            Dtype::I32 => {
-                type $T = i32;
-                $body
-            }
-            _ => {
-                type $T = i64;
-                $body
-            }
-        }
+        $crate::dispatch!(@arms $d, $T, $body, [F32 = f32, F64 = f64, I32 = i32, I64 = i64], unreachable!("as `keys` gives them"))
     };
 }
 
