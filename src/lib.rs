@@ -10,6 +10,7 @@
 //! `python` — the binding (only with the feature `python`).
 
 pub mod autograd;
+#[macro_use]
 pub mod cpu;
 pub mod device;
 pub mod dtype;

@@ -72,29 +72,6 @@ fn mix(high: u32, low: u32, far: u32) -> u32 {
     far ^ (y >> 1) ^ ((low & 1).wrapping_neg() & 0x9908_b0df)
 }
 
-/// Compiles a body for AVX2 + FMA as well, and picks at run time.
-macro_rules! multiversion {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $t:ty),*) $body:block) => {
-        $(#[$doc])*
-        fn $name($($arg: $t),*) {
-            #[inline(always)]
-            fn body($($arg: $t),*) $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn fast($($arg: $t),*) {
-                    body($($arg),*)
-                }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    // SAFETY: the CPU has the features.
-                    return unsafe { fast($($arg),*) };
-                }
-            }
-            body($($arg),*)
-        }
-    };
-}
-
 multiversion! {
     /// Makes the next 624 words.
     fn twist(m: &mut [u32; N]) {

@@ -56,7 +56,7 @@ pub trait GemmScalar:
 {
     /// The best kernels for this machine.
     fn kernels() -> &'static Kernels<Self>;
-    /// Every set of kernels this machine can run, for tests.
+    /// Every set of kernels up to the level in use, best first.
     fn all_kernels() -> Vec<&'static Kernels<Self>>;
 }
 
@@ -403,10 +403,11 @@ macro_rules! scalar {
                 let mut all = Vec::new();
                 #[cfg(target_arch = "x86_64")]
                 {
-                    if is_x86_feature_detected!("avx512f") {
+                    use crate::cpu::isa::{Level, level};
+                    if level() >= Level::Avx512 {
                         all.push(&x86::$avx512::KERNELS);
                     }
-                    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    if level() >= Level::Avx2 {
                         all.push(&x86::$avx2::KERNELS);
                     }
                 }
