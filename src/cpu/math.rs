@@ -338,5 +338,74 @@ pub fn pow<const FMA: bool>(x: f32, y: f32) -> f32 {
     if x < 0.0 { negative } else { r }
 }
 
+/// The functions above on the types that formulas compute in; float64 has the standard library's.
+pub trait Math: Copy {
+    fn vexp<const FMA: bool>(self) -> Self;
+    fn vexp2<const FMA: bool>(self) -> Self;
+    fn vexpm1<const FMA: bool>(self) -> Self;
+    fn vlog<const FMA: bool>(self) -> Self;
+    fn vlog2<const FMA: bool>(self) -> Self;
+    fn vlog10<const FMA: bool>(self) -> Self;
+    fn vlog1p<const FMA: bool>(self) -> Self;
+    fn vtanh<const FMA: bool>(self) -> Self;
+    fn vsigmoid<const FMA: bool>(self) -> Self;
+    fn verf<const FMA: bool>(self) -> Self;
+    fn vsin<const FMA: bool>(self) -> Self;
+    fn vcos<const FMA: bool>(self) -> Self;
+    fn vpow<const FMA: bool>(self, y: Self) -> Self;
+    /// Whether `vsin` and `vcos` leave the argument to the standard library.
+    fn trig_is_special(self) -> bool;
+    /// Whether `vpow` does.
+    fn pow_is_special(self, y: Self) -> bool;
+}
+
+macro_rules! math {
+    ($t:ty: $($name:ident = $f:expr;)*) => {$(
+        #[inline(always)]
+        fn $name<const FMA: bool>(self) -> $t {
+            ($f)(self)
+        }
+    )*};
+}
+
+impl Math for f32 {
+    math! { f32:
+        vexp = exp::<FMA>; vexp2 = exp2::<FMA>; vexpm1 = expm1::<FMA>; vlog = log::<FMA>; vlog2 = log2::<FMA>; vlog10 = log10::<FMA>;
+        vlog1p = log1p::<FMA>; vtanh = tanh::<FMA>; vsigmoid = sigmoid::<FMA>; verf = erf::<FMA>; vsin = sin::<FMA>; vcos = cos::<FMA>;
+    }
+    #[inline(always)]
+    fn vpow<const FMA: bool>(self, y: f32) -> f32 {
+        pow::<FMA>(self, y)
+    }
+    #[inline(always)]
+    fn trig_is_special(self) -> bool {
+        !(abs(self) <= TRIG_LIMIT)
+    }
+    #[inline(always)]
+    fn pow_is_special(self, y: f32) -> bool {
+        pow_is_special(self, y)
+    }
+}
+
+impl Math for f64 {
+    math! { f64:
+        vexp = f64::exp; vexp2 = f64::exp2; vexpm1 = f64::exp_m1; vlog = f64::ln; vlog2 = f64::log2; vlog10 = f64::log10;
+        vlog1p = f64::ln_1p; vtanh = f64::tanh; vsigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        verf = crate::expr::special::Real::erf_; vsin = f64::sin; vcos = f64::cos;
+    }
+    #[inline(always)]
+    fn vpow<const FMA: bool>(self, y: f64) -> f64 {
+        self.powf(y)
+    }
+    #[inline(always)]
+    fn trig_is_special(self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn pow_is_special(self, _: f64) -> bool {
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,16 +4,19 @@
 //! the result is stored; dtypes, strides and broadcasting are known to the loader and the storer alone.
 
 use super::builder::{Formula, Node};
+use super::convert::{cut_tile, load_one, load_run, store_run};
 use super::prim::{Info, Kernel};
 use crate::cpu::threads;
-use crate::dispatch;
 use crate::dtype::{Dtype, Element, Scalar};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
+use std::cell::Cell;
 
-const TILE: usize = 1024;
+pub const TILE: usize = 1024;
 /// Elements below which a second thread does not pay.
 const GRAIN: usize = 32 * TILE;
+/// Inputs of a formula at most.
+pub const MAX_INPUTS: usize = 8;
 
 /// An operand of an elementwise op.
 #[derive(Clone)]
@@ -26,21 +29,17 @@ pub enum Operand {
 pub trait Compute: Element + Default {
     fn kernel(i: &Info) -> Option<Kernel<Self>>;
 }
-impl Compute for f32 {
-    fn kernel(i: &Info) -> Option<Kernel<f32>> {
-        i.f32
-    }
+macro_rules! compute {
+    ($($t:ident)*) => {$(
+        impl Compute for $t {
+            #[inline]
+            fn kernel(i: &Info) -> Option<Kernel<$t>> {
+                i.$t.as_ref().map(|v| v.pick())
+            }
+        }
+    )*};
 }
-impl Compute for f64 {
-    fn kernel(i: &Info) -> Option<Kernel<f64>> {
-        i.f64
-    }
-}
-impl Compute for i64 {
-    fn kernel(i: &Info) -> Option<Kernel<i64>> {
-        i.i64
-    }
-}
+compute!(f32 f64 i64);
 
 /// The dtype in which operands of dtype `d` are computed.
 pub fn compute_dtype(d: Dtype) -> Dtype {
@@ -62,8 +61,6 @@ pub fn supports(f: &Formula, d: Dtype) -> bool {
     })
 }
 
-type Axes = SmallVec<[(usize, [isize; 8]); 6]>;
-
 /// Evaluates the formula into `out` (any dtype, any strides; the inputs broadcast to its shape).
 /// `common` is the promoted dtype of the inputs.
 pub fn run(f: &Formula, inputs: &[Operand], params: &[Scalar], common: Dtype, out: &Tensor) {
@@ -76,55 +73,10 @@ pub fn run(f: &Formula, inputs: &[Operand], params: &[Scalar], common: Dtype, ou
 
 fn run_in<T: Compute>(f: &Formula, inputs: &[Operand], params: &[Scalar], common: Dtype, out: &Tensor) {
     let n = out.numel();
-    if n == 0 {
+    if n == 0 || single_op::<T>(f, inputs, out) {
         return;
     }
-    if single_op::<T>(f, inputs, out) {
-        return;
-    }
-    assert!(inputs.len() <= 8);
-    // Dimensions in the order of the output's strides, merged where every operand allows it.
-    let nd = out.ndim();
-    let mut order: SmallVec<[usize; 8]> = (0..nd).filter(|&d| out.shape()[d] != 1).collect();
-    order.sort_by_key(|&d| std::cmp::Reverse(out.strides()[d]));
-    let stride = |t: &Tensor, d: usize| -> isize {
-        let lead = nd - t.ndim();
-        if d < lead || t.shape()[d - lead] == 1 { 0 } else { t.strides()[d - lead] }
-    };
-    let mut axes: Axes = SmallVec::new();
-    let mut out_strides: SmallVec<[isize; 6]> = SmallVec::new();
-    for d in order {
-        let size = out.shape()[d];
-        let mut st = [0isize; 8];
-        for (k, op) in inputs.iter().enumerate() {
-            if let Operand::T(t) = op {
-                st[k] = stride(t, d);
-            }
-        }
-        let os = out.strides()[d];
-        if let (Some((ps, pst)), Some(pos)) = (axes.last_mut(), out_strides.last_mut()) {
-            let merges = *pos == os * size as isize && (0..inputs.len()).all(|k| pst[k] == st[k] * size as isize);
-            if merges {
-                *ps *= size;
-                *pst = st;
-                *pos = os;
-                continue;
-            }
-        }
-        axes.push((size, st));
-        out_strides.push(os);
-    }
-    if axes.is_empty() {
-        axes.push((1, [0; 8]));
-        out_strides.push(1);
-    }
-    let plan = Plan::<T>::new(f, inputs, params, common, &axes, &out_strides, out);
-    let tiles = n.div_ceil(TILE);
-    if n <= GRAIN {
-        plan.tiles(0, tiles, n);
-    } else {
-        threads::parallel_for(tiles, GRAIN / TILE, |r| plan.tiles(r.start, r.end, n));
-    }
+    Plan::<T>::new(f, inputs, params, common, out.shape(), Some(out)).run(n);
 }
 
 /// The most frequent case without any set-up: one primitive, operands of the compute dtype, all contiguous.
@@ -136,21 +88,40 @@ fn single_op<T: Compute>(f: &Formula, inputs: &[Operand], out: &Tensor) -> bool 
         return false;
     }
     let mut ptr = [std::ptr::null::<T>(); 3];
+    let mut numbers = [T::default(); 3];
+    let mut splat = 0;
     for k in 0..arity {
         let Node::In(i) = f.nodes[args[k] as usize] else { return false };
-        let Operand::T(t) = &inputs[i as usize] else { return false };
-        if t.dtype() != T::DTYPE || t.numel() != n || !t.is_contiguous() {
-            return false;
+        match &inputs[i as usize] {
+            Operand::T(t) => {
+                if t.dtype() != T::DTYPE || t.numel() != n || !t.is_contiguous() {
+                    return false;
+                }
+                ptr[k] = t.ptr() as *const T;
+            }
+            Operand::S(s) => {
+                numbers[k] = T::from_scalar(*s);
+                splat |= 1 << k;
+            }
         }
-        ptr[k] = t.ptr() as *const T;
+    }
+    for k in 0..3 {
+        if splat >> k & 1 != 0 {
+            ptr[k] = &numbers[k];
+        }
     }
     let Some(kernel) = T::kernel(p.info()) else { return false };
-    // SAFETY: every pointer has `n` elements of `T`; kernels read element k before they write element k,
-    // so the result may be one of the operands.
-    unsafe { kernel(ptr[0], ptr[1], ptr[2], out.ptr_mut() as *mut T, n) };
+    let to = out.ptr_mut() as *mut T;
+    if n > 64 && ptr[..arity].contains(&to.cast_const()) {
+        return false; // in place: through a scratch tile
+    }
+    // SAFETY: every pointer has `n` elements of `T` (or one number); kernels read element k before they write it, so a
+    // short result may be one of the operands.
+    unsafe { kernel(ptr[0], ptr[1], ptr[2], to, n, splat) };
     true
 }
 
+/// Where a node's values come from.
 enum Source<T> {
     /// Contiguous and of the compute dtype: used in place.
     Direct(*const T),
@@ -162,34 +133,44 @@ enum Source<T> {
     },
     /// One value for all elements.
     Splat(T),
-    Op(Kernel<T>, [u32; 3]),
+    /// Kernel, arguments, number of arguments.
+    Op(Kernel<T>, [u32; 3], usize),
 }
 
-struct Plan<'a, T> {
+/// No scratch tile: the values are elsewhere.
+const NOWHERE: u32 = u32::MAX;
+
+/// A size of the iteration and the stride of every input along it.
+type Axis = (usize, [isize; MAX_INPUTS]);
+
+/// A formula made ready to run over given memory.
+pub struct Plan<T> {
     sources: SmallVec<[Source<T>; 16]>,
+    /// The scratch tile of every node; tiles are used again when no later node reads them.
+    slots: SmallVec<[u32; 16]>,
+    tiles: usize,
     root: usize,
-    axes: &'a Axes,
-    out_strides: &'a [isize],
+    axes: SmallVec<[Axis; 6]>,
+    out_strides: SmallVec<[isize; 6]>,
     out: *mut u8,
     out_dtype: Dtype,
     out_contiguous: bool,
+    /// The root's kernel may write the result where it belongs.
+    in_place: bool,
     /// Integer results are cut to the promoted dtype before they are stored in another one.
     cut: Option<Dtype>,
 }
 
-// SAFETY: the pointers are to tensors that outlive the call; threads write disjoint ranges of the output.
-unsafe impl<T> Sync for Plan<'_, T> {}
+// SAFETY: the pointers are to tensors that outlive the plan (its makers hold them); threads write disjoint ranges of the output.
+unsafe impl<T> Sync for Plan<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for Plan<T> {}
 
-impl<'a, T: Compute> Plan<'a, T> {
-    fn new(
-        f: &Formula,
-        inputs: &[Operand],
-        params: &[Scalar],
-        common: Dtype,
-        axes: &'a Axes,
-        out_strides: &'a [isize],
-        out: &Tensor,
-    ) -> Self {
+impl<T: Compute> Plan<T> {
+    /// Reads the inputs' addresses: pending ones are computed. Without `out` the plan is for [`Plan::read`] only.
+    pub fn new(f: &Formula, inputs: &[Operand], params: &[Scalar], common: Dtype, shape: &[usize], out: Option<&Tensor>) -> Self {
+        assert!(inputs.len() <= MAX_INPUTS);
+        let (axes, out_strides) = axes(inputs, shape, out);
         let dense = |of: &dyn Fn(usize) -> isize| {
             let mut expect = 1;
             (0..axes.len()).rev().all(|a| {
@@ -198,10 +179,9 @@ impl<'a, T: Compute> Plan<'a, T> {
                 ok
             })
         };
-        let sources = f
-            .nodes
-            .iter()
-            .map(|n| match *n {
+        let mut sources: SmallVec<[Source<T>; 16]> = SmallVec::new();
+        for n in &f.nodes {
+            let source = match *n {
                 Node::Const(v) => Source::Splat(T::from_f64(v)),
                 Node::Par(i) => Source::Splat(T::from_scalar(params[i as usize])),
                 Node::In(i) => match &inputs[i as usize] {
@@ -210,8 +190,7 @@ impl<'a, T: Compute> Plan<'a, T> {
                         let i = i as usize;
                         if axes.iter().all(|(_, st)| st[i] == 0) {
                             // SAFETY: element 0 exists, as the output is not empty.
-                            let v = unsafe { load_one::<T>(t.dtype(), t.ptr()) };
-                            Source::Splat(v)
+                            Source::Splat(unsafe { load_one::<T>(t.dtype(), t.ptr()) })
                         } else {
                             let contiguous = dense(&|a| axes[a].1[i]);
                             if contiguous && t.dtype() == T::DTYPE {
@@ -222,96 +201,151 @@ impl<'a, T: Compute> Plan<'a, T> {
                         }
                     }
                 },
-                Node::Op(p, args) => Source::Op(T::kernel(p.info()).expect("checked by supports()"), args),
-            })
-            .collect();
-        let cut = (T::DTYPE == Dtype::I64 && common != Dtype::I64 && out.dtype() != common).then_some(common);
+                Node::Op(p, args) => {
+                    let kernel = T::kernel(p.info()).expect("checked by supports()");
+                    let arity = p.info().arity;
+                    fold(kernel, &args, arity, &sources).map_or(Source::Op(kernel, args, arity), Source::Splat)
+                }
+            };
+            sources.push(source);
+        }
+        let root = f.root as usize;
+        let (slots, tiles) = assign(&sources, root);
+        let out_contiguous = dense(&|a| out_strides[a]);
+        let out_dtype = out.map_or(T::DTYPE, Tensor::dtype);
+        let base = out.map_or(std::ptr::null_mut(), Tensor::ptr_mut);
+        let overlaps = sources.iter().any(|s| matches!(s, Source::Direct(p) if *p == base as *const T));
         Plan {
+            in_place: out_contiguous && out_dtype == T::DTYPE && !overlaps && matches!(sources[root], Source::Op(..)),
+            cut: (T::DTYPE == Dtype::I64 && common != Dtype::I64 && out_dtype != common).then_some(common),
+            out: base,
             sources,
-            root: f.root as usize,
+            slots,
+            tiles,
+            root,
             axes,
             out_strides,
-            out: out.ptr_mut(),
-            out_dtype: out.dtype(),
-            out_contiguous: dense(&|a| out_strides[a]),
-            cut,
+            out_dtype,
+            out_contiguous,
         }
     }
 
-    fn tiles(&self, first: usize, last: usize, n: usize) {
-        // One scratch tile for every node that is computed or converted; the result goes straight to the
-        // output where it can.
-        let direct_out = self.out_contiguous && self.out_dtype == T::DTYPE;
-        let slots: SmallVec<[usize; 16]> = {
-            let mut next = 0;
-            self.sources
-                .iter()
-                .map(|s| match s {
-                    Source::Direct(_) => usize::MAX,
-                    _ => {
-                        next += 1;
-                        next - 1
-                    }
-                })
-                .collect()
-        };
-        let width = TILE.min(n - first * TILE);
-        let count = slots.iter().filter(|&&s| s != usize::MAX).count();
-        let mut scratch: Vec<T> = vec![T::default(); count * width];
-        let base = scratch.as_mut_ptr();
-        let mut ptrs: SmallVec<[*mut T; 16]> =
-            slots.iter().map(|&s| if s == usize::MAX { std::ptr::null_mut() } else { base.wrapping_add(s * width) }).collect();
-        for (i, s) in self.sources.iter().enumerate() {
-            if let Source::Splat(v) = s {
-                // SAFETY: the slot has `width` elements.
-                unsafe { std::slice::from_raw_parts_mut(ptrs[i], width) }.fill(*v);
-            }
+    /// All `n` elements, on as many threads as pay.
+    pub fn run(&self, n: usize) {
+        if n <= GRAIN {
+            self.write(0, n);
+        } else {
+            threads::parallel_for(n.div_ceil(TILE), GRAIN / TILE, |r| self.write(r.start * TILE, (r.end * TILE).min(n)));
         }
-        for tile in first..last {
-            let start = tile * TILE;
-            let len = TILE.min(n - start);
-            for (i, s) in self.sources.iter().enumerate() {
-                match s {
-                    Source::Splat(_) => {}
-                    Source::Direct(p) => ptrs[i] = p.wrapping_add(start) as *mut T,
-                    Source::Load { dtype, base, input, contiguous } => {
-                        // SAFETY: positions come from the layout of a tensor that covers the iteration.
-                        unsafe {
-                            if *contiguous {
-                                load_run::<T>(*dtype, *base, start as isize, 1, ptrs[i], len);
-                            } else {
-                                self.each_run(
-                                    start,
-                                    len,
-                                    |a| self.axes[a].1[*input],
-                                    |at, pos, st, l| load_run::<T>(*dtype, *base, pos, st, ptrs[i].add(at), l),
-                                );
-                            }
+    }
+
+    /// Computes the elements `start..end` into the output.
+    fn write(&self, start: usize, end: usize) {
+        with_scratch(self.tiles.max(1) * TILE, |scratch: *mut T| {
+            let mut at = start;
+            while at < end {
+                let len = TILE.min(end - at);
+                let to = if self.in_place { (self.out as *mut T).wrapping_add(at) } else { std::ptr::null_mut() };
+                let from = self.tile(at, len, scratch, to);
+                if !self.in_place {
+                    // SAFETY: positions come from the layout of the output; ranges of different tiles are disjoint.
+                    unsafe { self.store(at, len, from) };
+                }
+                at += len;
+            }
+        });
+    }
+
+    /// Computes the elements `start..start + len` of the contiguous result into `to`.
+    ///
+    /// # Safety
+    /// `to` has room for them and is none of the inputs.
+    pub unsafe fn read(&self, start: usize, len: usize, to: *mut T) {
+        with_scratch(self.tiles.max(1) * TILE, |scratch: *mut T| {
+            let mut done = 0;
+            while done < len {
+                let l = TILE.min(len - done);
+                let target = to.wrapping_add(done);
+                let from = self.tile(start + done, l, scratch, target);
+                if !std::ptr::eq(from, target) {
+                    // SAFETY: `l` elements in both; a scratch tile or an input is not the target.
+                    unsafe { std::ptr::copy_nonoverlapping(from, target, l) };
+                }
+                done += l;
+            }
+        });
+    }
+
+    /// Computes one tile, into `to` unless that is null or the root is no operation; answers where the values are.
+    fn tile(&self, start: usize, len: usize, scratch: *mut T, to: *mut T) -> *const T {
+        let mut ptrs: SmallVec<[*const T; 24]> = SmallVec::with_capacity(self.sources.len());
+        for (i, s) in self.sources.iter().enumerate() {
+            // NOWHERE times the size of a tile is never used as an address.
+            let slot = scratch.wrapping_add((self.slots[i] as usize).wrapping_mul(TILE));
+            ptrs.push(match s {
+                Source::Splat(v) => v,
+                Source::Direct(p) => p.wrapping_add(start),
+                Source::Load { dtype, base, input, contiguous } => {
+                    // SAFETY: positions come from the layout of a tensor that covers the iteration.
+                    unsafe {
+                        if *contiguous {
+                            load_run::<T>(*dtype, *base, start as isize, 1, slot, len);
+                        } else {
+                            self.each_run(
+                                start,
+                                len,
+                                |a| self.axes[a].1[*input],
+                                |at, pos, st, l| load_run::<T>(*dtype, *base, pos, st, slot.add(at), l),
+                            );
                         }
                     }
-                    Source::Op(k, args) => {
-                        let arg = |j: usize| ptrs.get(args[j] as usize).map_or(std::ptr::null(), |p| *p as *const T);
-                        let to = if i == self.root && direct_out { (self.out as *mut T).wrapping_add(start) } else { ptrs[i] };
-                        // SAFETY: operands precede `i` and hold `len` elements; `to` has room for them.
-                        unsafe { k(arg(0), arg(1), arg(2), to, len) };
+                    slot
+                }
+                Source::Op(k, args, arity) => {
+                    let mut arg = [std::ptr::null(); 3];
+                    let mut splat = 0;
+                    for j in 0..*arity {
+                        arg[j] = ptrs[args[j] as usize];
+                        splat |= (matches!(self.sources[args[j] as usize], Source::Splat(_)) as u32) << j;
                     }
+                    let target = if i == self.root && !to.is_null() { to } else { slot };
+                    // SAFETY: operands precede `i` and hold `len` elements, or one number; `target` has room and is no operand.
+                    unsafe { k(arg[0], arg[1], arg[2], target, len, splat) };
+                    target
+                }
+            });
+        }
+        match self.sources[self.root] {
+            Source::Splat(v) => {
+                let slot = if to.is_null() { scratch } else { to };
+                // SAFETY: a tile of room, or `len` elements at `to`.
+                unsafe { std::slice::from_raw_parts_mut(slot, len) }.fill(v);
+                slot
+            }
+            _ => ptrs[self.root],
+        }
+    }
+
+    /// # Safety
+    /// `from` has `len` elements; the output is not written by others there.
+    unsafe fn store(&self, start: usize, len: usize, from: *const T) {
+        // SAFETY: by the caller.
+        unsafe {
+            if let Some(d) = self.cut {
+                // Only computed values need it, and they are in a scratch tile.
+                if matches!(self.sources[self.root], Source::Op(..)) {
+                    cut_tile::<T>(d, from.cast_mut(), len);
                 }
             }
-            let done = direct_out && matches!(self.sources[self.root], Source::Op(..));
-            if !done {
-                let from = ptrs[self.root];
-                // SAFETY: as for loading; ranges of different tiles are disjoint.
-                unsafe {
-                    if let Some(d) = self.cut {
-                        cut_tile::<T>(d, from, len);
-                    }
-                    self.each_run(
-                        start,
-                        len,
-                        |a| self.out_strides[a],
-                        |at, pos, st, l| store_run::<T>(self.out_dtype, self.out, pos, st, from.add(at), l),
-                    );
-                }
+            if self.out_contiguous {
+                store_run::<T>(self.out_dtype, self.out, start as isize, 1, from, len);
+            } else {
+                self.each_run(
+                    start,
+                    len,
+                    |a| self.out_strides[a],
+                    |at, pos, st, l| store_run::<T>(self.out_dtype, self.out, pos, st, from.add(at), l),
+                );
             }
         }
     }
@@ -347,68 +381,115 @@ impl<'a, T: Compute> Plan<'a, T> {
     }
 }
 
-trait Convert<T>: Element {
-    fn conv(self) -> T;
-    fn back(v: T) -> Self;
-}
-impl<S: Element, T: Compute> Convert<T> for S {
-    #[inline(always)]
-    fn conv(self) -> T {
-        if T::DTYPE == Dtype::I64 { T::from_i64(self.to_i64()) } else { T::from_f64(self.to_f64()) }
-    }
-    #[inline(always)]
-    fn back(v: T) -> S {
-        if T::DTYPE == Dtype::I64 { S::from_i64(v.to_i64()) } else { S::from_f64(v.to_f64()) }
-    }
-}
-
-/// # Safety
-/// `base` points at an element of dtype `d`.
-unsafe fn load_one<T: Compute>(d: Dtype, base: *const u8) -> T {
-    // SAFETY: by the caller.
-    dispatch!(all d, S => unsafe { <S as Convert<T>>::conv(*(base as *const S)) })
-}
-
-/// # Safety
-/// `len` elements of dtype `d` exist from position `pos` in steps of `stride`; `to` has room for `len`.
-unsafe fn load_run<T: Compute>(d: Dtype, base: *const u8, pos: isize, stride: isize, to: *mut T, len: usize) {
-    dispatch!(all d, S => {
-        let from = (base as *const S).wrapping_offset(pos);
-        // SAFETY: by the caller.
-        unsafe {
-            if stride == 1 {
-                for k in 0..len { *to.add(k) = (*from.add(k)).conv(); }
-            } else if stride == 0 {
-                let v = (*from).conv();
-                for k in 0..len { *to.add(k) = v; }
-            } else {
-                for k in 0..len { *to.add(k) = (*from.wrapping_offset(k as isize * stride)).conv(); }
+/// Dimensions in the order of the output's strides (row-major without an output), merged where every operand allows it.
+fn axes(inputs: &[Operand], shape: &[usize], out: Option<&Tensor>) -> (SmallVec<[Axis; 6]>, SmallVec<[isize; 6]>) {
+    let nd = shape.len();
+    let row_major;
+    let strides = match out {
+        Some(t) => t.strides(),
+        None => {
+            row_major = crate::layout::contiguous_strides(shape);
+            &row_major[..]
+        }
+    };
+    let mut order: SmallVec<[usize; 8]> = (0..nd).filter(|&d| shape[d] != 1).collect();
+    order.sort_by_key(|&d| std::cmp::Reverse(strides[d]));
+    let mut axes: SmallVec<[Axis; 6]> = SmallVec::new();
+    let mut out_strides: SmallVec<[isize; 6]> = SmallVec::new();
+    for d in order {
+        let size = shape[d];
+        let mut st = [0isize; MAX_INPUTS];
+        for (k, op) in inputs.iter().enumerate() {
+            if let Operand::T(t) = op {
+                let lead = nd - t.ndim();
+                st[k] = if d < lead || t.shape()[d - lead] == 1 { 0 } else { t.strides()[d - lead] };
             }
         }
-    })
-}
-
-/// # Safety
-/// As [`load_run`], with the roles exchanged.
-unsafe fn store_run<T: Compute>(d: Dtype, base: *mut u8, pos: isize, stride: isize, from: *const T, len: usize) {
-    dispatch!(all d, S => {
-        let to = (base as *mut S).wrapping_offset(pos);
-        // SAFETY: by the caller.
-        unsafe {
-            if stride == 1 {
-                for k in 0..len { *to.add(k) = <S as Convert<T>>::back(*from.add(k)); }
-            } else {
-                for k in 0..len { *to.wrapping_offset(k as isize * stride) = <S as Convert<T>>::back(*from.add(k)); }
+        let os = strides[d];
+        if let (Some((ps, pst)), Some(pos)) = (axes.last_mut(), out_strides.last_mut()) {
+            let merges = *pos == os * size as isize && (0..inputs.len()).all(|k| pst[k] == st[k] * size as isize);
+            if merges {
+                *ps *= size;
+                *pst = st;
+                *pos = os;
+                continue;
             }
         }
-    })
+        axes.push((size, st));
+        out_strides.push(os);
+    }
+    if axes.is_empty() {
+        axes.push((1, [0; MAX_INPUTS]));
+        out_strides.push(1);
+    }
+    (axes, out_strides)
 }
 
-/// # Safety
-/// `p` has `len` elements.
-unsafe fn cut_tile<T: Compute>(d: Dtype, p: *mut T, len: usize) {
-    dispatch!(all d, S => for k in 0..len {
-        // SAFETY: by the caller.
-        unsafe { *p.add(k) = <S as Convert<T>>::back(*p.add(k)).conv(); }
-    })
+/// The value of an operation on numbers alone, by its own kernel.
+fn fold<T: Compute>(kernel: Kernel<T>, args: &[u32; 3], arity: usize, sources: &[Source<T>]) -> Option<T> {
+    let mut arg = [std::ptr::null::<T>(); 3];
+    for j in 0..arity {
+        let Source::Splat(v) = &sources[args[j] as usize] else { return None };
+        arg[j] = v;
+    }
+    let mut r = T::default();
+    // SAFETY: one element each.
+    unsafe { kernel(arg[0], arg[1], arg[2], &mut r, 1, 0) };
+    Some(r)
+}
+
+/// Scratch tiles for the nodes that need one: a tile is free again after its last reader.
+fn assign<T>(sources: &[Source<T>], root: usize) -> (SmallVec<[u32; 16]>, usize) {
+    let mut last: SmallVec<[usize; 16]> = SmallVec::from_elem(0, sources.len());
+    for (i, s) in sources.iter().enumerate() {
+        if let Source::Op(_, args, arity) = s {
+            for &a in &args[..*arity] {
+                last[a as usize] = i;
+            }
+        }
+    }
+    last[root] = usize::MAX;
+    let mut free: SmallVec<[u32; 8]> = SmallVec::new();
+    let mut slots: SmallVec<[u32; 16]> = SmallVec::new();
+    let mut next = 0;
+    for (i, s) in sources.iter().enumerate() {
+        let slot = match s {
+            Source::Direct(_) | Source::Splat(_) => NOWHERE,
+            _ => free.pop().unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            }),
+        };
+        slots.push(slot);
+        // A kernel may not write over an operand, so tiles are given back after the new one was taken.
+        if let Source::Op(_, args, arity) = s {
+            for (j, &a) in args[..*arity].iter().enumerate() {
+                if last[a as usize] == i && slots[a as usize] != NOWHERE && !args[..j].contains(&a) {
+                    free.push(slots[a as usize]);
+                }
+            }
+        }
+    }
+    (slots, next as usize)
+}
+
+/// A cache line, so that scratch is aligned to one.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [u8; 64]);
+
+thread_local! {
+    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `f` with room for `n` elements of unspecified value that stays this thread's between calls.
+fn with_scratch<T: Compute>(n: usize, f: impl FnOnce(*mut T)) {
+    let mut lines = SCRATCH.take();
+    let need = (n * std::mem::size_of::<T>()).div_ceil(64);
+    if lines.len() < need {
+        lines.resize(need, Line([0; 64]));
+    }
+    // Every bit pattern is a value of the compute types.
+    f(lines.as_mut_ptr() as *mut T);
+    SCRATCH.set(lines);
 }

@@ -2,6 +2,7 @@
 //! and running them on the CPU ([`eval`]).
 
 pub mod builder;
+mod convert;
 pub mod eval;
 pub mod prim;
 pub mod special;

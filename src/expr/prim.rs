@@ -1,73 +1,166 @@
 //! The scalar primitives: one row each, with the formula on the CPU, the WGSL text and the derivative.
 //!
 //! A row reads `Name "wgsl function text" (arguments) f [float formula] i [integer formula] d derivative;`
-//! `f` is compiled for f32 and f64 (`T` names the type), `i` for i64, in which all integer dtypes and bool
-//! compute; an empty `[]` means that the primitive does not exist there. The derivative gets the arguments
+//! `f` is compiled for f32 and f64 (`T` names the type) and for every level of vector instructions (`FMA` as in
+//! [`crate::cpu::isa::fma`]), `i` for i64, in which all integer dtypes and bool compute; an empty `[]` means that the
+//! primitive does not exist there. `f [formula; condition => other]` has another formula for arguments that meet the
+//! condition: they are rare, and the first one need not be right for them. The derivative gets the arguments
 //! `x`, the result `y` and the gradient `g` of the result, and answers the gradients of the arguments.
 
 use super::builder::{E, c, wh};
 use super::special::Real;
+use crate::cpu::isa::{self, Level};
+use crate::cpu::math::Math;
 
-/// A tile kernel: `out[k] = f(a[k], b[k], c[k])` for `k < n`; unused operands are not read.
-pub type Kernel<T> = unsafe fn(*const T, *const T, *const T, *mut T, usize);
+/// A tile kernel: `out[k] = f(a[k], b[k], c[k])` for `k < n`. Bit `i` of the last argument says that operand `i` is one
+/// number for all of `k`; unused operands are not read. The result may not overlap an operand: LLVM would take its scalar loop.
+pub type Kernel<T> = unsafe fn(*const T, *const T, *const T, *mut T, usize, u32);
+
+/// A kernel at every level of [`crate::cpu::isa`].
+pub struct Versions<T> {
+    baseline: Kernel<T>,
+    #[cfg(target_arch = "x86_64")]
+    avx2: Kernel<T>,
+    #[cfg(target_arch = "x86_64")]
+    avx512: Kernel<T>,
+}
+
+impl<T> Versions<T> {
+    /// The kernel for the level in use.
+    pub fn pick(&self) -> Kernel<T> {
+        self.at(isa::level())
+    }
+    pub fn at(&self, level: Level) -> Kernel<T> {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => self.avx512,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => self.avx2,
+            _ => self.baseline,
+        }
+    }
+}
 
 /// What is known of a primitive.
 pub struct Info {
     pub name: &'static str,
     pub arity: usize,
     pub wgsl: &'static str,
-    pub f32: Option<Kernel<f32>>,
-    pub f64: Option<Kernel<f64>>,
-    pub i64: Option<Kernel<i64>>,
+    pub f32: Option<Versions<f32>>,
+    pub f64: Option<Versions<f64>>,
+    pub i64: Option<Versions<i64>>,
     pub grad: fn(&[E], E, E) -> Vec<Option<E>>,
 }
 
+/// The loop of a kernel. Operands that are one number have loops of their own, where that number stays in a register.
+macro_rules! tile {
+    (@each $k:ident, $n:ident, $o:ident, $f:expr; $($x:ident = $v:expr),+) => {
+        for $k in 0..$n {
+            // SAFETY: the caller gives `n` readable and writable elements.
+            unsafe {
+                $(let $x = $v;)+
+                *$o.add($k) = $f;
+            }
+        }
+    };
+    ($n:ident, $o:ident, $s:ident, $f:expr; $x:ident $a:ident) => {
+        tile!(@each k, $n, $o, $f; $x = *$a.add(k))
+    };
+    ($n:ident, $o:ident, $s:ident, $f:expr; $x:ident $a:ident, $y:ident $b:ident) => {
+        // SAFETY: an operand that is one number has one element.
+        match $s & 3 {
+            0 => tile!(@each k, $n, $o, $f; $x = *$a.add(k), $y = *$b.add(k)),
+            1 => { let v = unsafe { *$a }; tile!(@each k, $n, $o, $f; $x = v, $y = *$b.add(k)) }
+            2 => { let v = unsafe { *$b }; tile!(@each k, $n, $o, $f; $x = *$a.add(k), $y = v) }
+            _ => tile!(@each k, $n, $o, $f; $x = *$a, $y = *$b),
+        }
+    };
+    ($n:ident, $o:ident, $s:ident, $f:expr; $x:ident $a:ident, $y:ident $b:ident, $z:ident $c:ident) => {
+        // SAFETY: as above.
+        match $s & 7 {
+            0 => tile!(@each k, $n, $o, $f; $x = *$a.add(k), $y = *$b.add(k), $z = *$c.add(k)),
+            2 => { let v = unsafe { *$b }; tile!(@each k, $n, $o, $f; $x = *$a.add(k), $y = v, $z = *$c.add(k)) }
+            4 => { let v = unsafe { *$c }; tile!(@each k, $n, $o, $f; $x = *$a.add(k), $y = *$b.add(k), $z = v) }
+            6 => { let (v, w) = unsafe { (*$b, *$c) }; tile!(@each k, $n, $o, $f; $x = *$a.add(k), $y = v, $z = w) }
+            m => tile!(@each k, $n, $o, $f; $x = *$a.add(if m & 1 != 0 { 0 } else { k }), $y = *$b.add(if m & 2 != 0 { 0 } else { k }),
+                $z = *$c.add(if m & 4 != 0 { 0 } else { k })),
+        }
+    };
+}
+
 macro_rules! kernel {
-    ($t:ty, [] $($x:ident),*) => {
+    ($t:ty, [] $args:tt) => {
         None
     };
-    ($t:ty, [$f:expr] $x:ident) => {{
+    ($t:ty, [$f:expr $(; $special:expr => $slow:expr)?] $args:tt) => {{
+        #[inline(always)]
         #[allow(dead_code, unused_variables)]
-        unsafe fn k(a: *const $t, _: *const $t, _: *const $t, o: *mut $t, n: usize) {
+        unsafe fn body<const FMA: bool>(a: *const $t, b: *const $t, c: *const $t, o: *mut $t, n: usize, splat: u32) {
             type T = $t;
-            for k in 0..n {
-                // SAFETY: the caller gives `n` readable and writable elements.
-                unsafe {
-                    let $x = *a.add(k);
-                    *o.add(k) = $f;
+            $(
+                // Arguments that the vector formula is not made for: the whole tile the long way.
+                let mut special = false;
+                let at = |p: *const $t, i: u32, k: usize| unsafe { *p.add(if splat >> i & 1 != 0 { 0 } else { k }) };
+                for k in 0..n {
+                    operands!(at k a b c; $args);
+                    special |= $special;
                 }
-            }
-        }
-        Some(k as Kernel<$t>)
-    }};
-    ($t:ty, [$f:expr] $x:ident, $y:ident) => {{
-        #[allow(dead_code, unused_variables)]
-        unsafe fn k(a: *const $t, b: *const $t, _: *const $t, o: *mut $t, n: usize) {
-            type T = $t;
-            for k in 0..n {
-                // SAFETY: as above.
-                unsafe {
-                    let ($x, $y) = (*a.add(k), *b.add(k));
-                    *o.add(k) = $f;
+                if special {
+                    for k in 0..n {
+                        operands!(at k a b c; $args);
+                        // SAFETY: `n` writable elements.
+                        unsafe { *o.add(k) = if $special { $slow } else { $f } };
+                    }
+                    return;
                 }
-            }
+            )?
+            named!(n o splat a b c $f; $args);
         }
-        Some(k as Kernel<$t>)
-    }};
-    ($t:ty, [$f:expr] $x:ident, $y:ident, $z:ident) => {{
-        #[allow(dead_code, unused_variables)]
-        unsafe fn k(a: *const $t, b: *const $t, c: *const $t, o: *mut $t, n: usize) {
-            type T = $t;
-            for k in 0..n {
-                // SAFETY: as above.
-                unsafe {
-                    let ($x, $y, $z) = (*a.add(k), *b.add(k), *c.add(k));
-                    *o.add(k) = $f;
-                }
-            }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+        unsafe fn avx2(a: *const $t, b: *const $t, c: *const $t, o: *mut $t, n: usize, splat: u32) {
+            // SAFETY: by the caller.
+            unsafe { body::<true>(a, b, c, o, n, splat) }
         }
-        Some(k as Kernel<$t>)
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+        unsafe fn avx512(a: *const $t, b: *const $t, c: *const $t, o: *mut $t, n: usize, splat: u32) {
+            // SAFETY: by the caller.
+            unsafe { body::<true>(a, b, c, o, n, splat) }
+        }
+        Some(Versions {
+            baseline: body::<{ cfg!(target_arch = "aarch64") }>,
+            #[cfg(target_arch = "x86_64")]
+            avx2,
+            #[cfg(target_arch = "x86_64")]
+            avx512,
+        })
     }};
+}
+
+/// Binds the names of a formula to the operands in turn.
+macro_rules! operands {
+    ($at:ident $k:ident $a:ident $b:ident $c:ident; ($x:ident)) => {
+        let $x = $at($a, 0, $k);
+    };
+    ($at:ident $k:ident $a:ident $b:ident $c:ident; ($x:ident, $y:ident)) => {
+        let ($x, $y) = ($at($a, 0, $k), $at($b, 1, $k));
+    };
+    ($at:ident $k:ident $a:ident $b:ident $c:ident; ($x:ident, $y:ident, $z:ident)) => {
+        let ($x, $y, $z) = ($at($a, 0, $k), $at($b, 1, $k), $at($c, 2, $k));
+    };
+}
+
+macro_rules! named {
+    ($n:ident $o:ident $s:ident $a:ident $b:ident $c:ident $f:expr; ($x:ident)) => {
+        tile!($n, $o, $s, $f; $x $a)
+    };
+    ($n:ident $o:ident $s:ident $a:ident $b:ident $c:ident $f:expr; ($x:ident, $y:ident)) => {
+        tile!($n, $o, $s, $f; $x $a, $y $b)
+    };
+    ($n:ident $o:ident $s:ident $a:ident $b:ident $c:ident $f:expr; ($x:ident, $y:ident, $z:ident)) => {
+        tile!($n, $o, $s, $f; $x $a, $y $b, $z $c)
+    };
 }
 
 macro_rules! count {
@@ -83,7 +176,7 @@ macro_rules! count {
 }
 
 macro_rules! prims {
-    ($( $name:ident $wgsl:literal ($($arg:ident),+) f [$($f:expr)?] i [$($i:expr)?] d $d:expr; )*) => {
+    ($( $name:ident $wgsl:literal ($($arg:ident),+) f [$($f:expr $(; $special:expr => $slow:expr)?)?] i [$($i:expr)?] d $d:expr; )*) => {
         /// A scalar primitive.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
         #[repr(u8)]
@@ -94,9 +187,9 @@ macro_rules! prims {
                 name: stringify!($name),
                 arity: count!($($arg),+),
                 wgsl: $wgsl,
-                f32: kernel!(f32, [$($f)?] $($arg),+),
-                f64: kernel!(f64, [$($f)?] $($arg),+),
-                i64: kernel!(i64, [$($i)?] $($arg),+),
+                f32: kernel!(f32, [$($f $(; $special => $slow)?)?] ($($arg),+)),
+                f64: kernel!(f64, [$($f $(; $special => $slow)?)?] ($($arg),+)),
+                i64: kernel!(i64, [$($i)?] ($($arg),+)),
                 grad: { let d: fn(&[E], E, E) -> Vec<Option<E>> = $d; d },
             },
         )*];
@@ -207,7 +300,7 @@ prims! {
     Rem "rg_rem(x, y)" (x, y) f [{ let m = x % y; if m != 0.0 && (m < 0.0) != (y < 0.0) { m + y } else { m } }] i [rem_i(x, y)]
         d |x, _, g| two(g, -g * E::floor_div(x[0], x[1]));
     Fmod "x % y" (x, y) f [x % y] i [if y == 0 { 0 } else { x.wrapping_rem(y) }] d |x, _, g| two(g, -g * E::trunc_div(x[0], x[1]));
-    Pow "rg_pow(x, y)" (x, y) f [x.powf(y)] i [pow_i(x, y)] d |x, y, g| two(
+    Pow "rg_pow(x, y)" (x, y) f [x.vpow::<FMA>(y); x.pow_is_special(y) => x.powf(y)] i [pow_i(x, y)] d |x, y, g| two(
         g * wh(x[1].eq(0.0), c(0.0), x[1] * E::pow(x[0], x[1] - 1.0)),
         g * wh(E::and(x[0].eq(0.0), x[1].ge(0.0)), c(0.0), y * x[0].log()),
     );
@@ -248,19 +341,19 @@ prims! {
     SignBit "rg_signbit(x)" (x) f [x.is_sign_negative() as u8 as T] i [(x < 0) as i64] d none;
     CopySign "rg_copysign(x, y)" (x, y) f [x.copysign(y)] i [if (x < 0) != (y < 0) { x.wrapping_neg() } else { x }] d |x, y, g| two(wh(x[0].eq(0.0), c(0.0), g * (y / x[0])), g * 0.0);
     NextAfter "rg_nextafter(x, y)" (x, y) f [x.nextafter(y)] i [] d none;
-    Exp "rg_exp(x)" (x) f [x.exp()] i [] d |_, y, g| one(g * y);
-    Exp2 "exp2(x)" (x) f [x.exp2()] i [] d |_, y, g| one(g * y * std::f64::consts::LN_2);
-    Expm1 "rg_expm1(x)" (x) f [x.exp_m1()] i [] d |_, y, g| one(g * (y + 1.0));
-    Log "rg_log(x)" (x) f [x.ln()] i [] d |x, _, g| one(g / x[0]);
-    Log2 "log2(x)" (x) f [x.log2()] i [] d |x, _, g| one(g / (x[0] * std::f64::consts::LN_2));
-    Log10 "rg_log10(x)" (x) f [x.log10()] i [] d |x, _, g| one(g / (x[0] * std::f64::consts::LN_10));
-    Log1p "rg_log1p(x)" (x) f [x.ln_1p()] i [] d |x, _, g| one(g / (x[0] + 1.0));
+    Exp "rg_exp(x)" (x) f [x.vexp::<FMA>()] i [] d |_, y, g| one(g * y);
+    Exp2 "exp2(x)" (x) f [x.vexp2::<FMA>()] i [] d |_, y, g| one(g * y * std::f64::consts::LN_2);
+    Expm1 "rg_expm1(x)" (x) f [x.vexpm1::<FMA>()] i [] d |_, y, g| one(g * (y + 1.0));
+    Log "rg_log(x)" (x) f [x.vlog::<FMA>()] i [] d |x, _, g| one(g / x[0]);
+    Log2 "log2(x)" (x) f [x.vlog2::<FMA>()] i [] d |x, _, g| one(g / (x[0] * std::f64::consts::LN_2));
+    Log10 "rg_log10(x)" (x) f [x.vlog10::<FMA>()] i [] d |x, _, g| one(g / (x[0] * std::f64::consts::LN_10));
+    Log1p "rg_log1p(x)" (x) f [x.vlog1p::<FMA>()] i [] d |x, _, g| one(g / (x[0] + 1.0));
     Sqrt "sqrt(x)" (x) f [x.sqrt()] i [] d |_, y, g| one(g / (y * 2.0));
     Rsqrt "inverseSqrt(x)" (x) f [1.0 / x.sqrt()] i [] d |_, y, g| one(g * -0.5 * (y * y * y));
     Recip "1.0 / x" (x) f [1.0 / x] i [] d |_, y, g| one(-g * (y * y));
     Square "x * x" (x) f [x * x] i [x.wrapping_mul(x)] d |x, _, g| one(g * (x[0] * 2.0));
-    Sin "sin(x)" (x) f [x.sin()] i [] d |x, _, g| one(g * x[0].cos());
-    Cos "cos(x)" (x) f [x.cos()] i [] d |x, _, g| one(-g * x[0].sin());
+    Sin "sin(x)" (x) f [x.vsin::<FMA>(); x.trig_is_special() => x.sin()] i [] d |x, _, g| one(g * x[0].cos());
+    Cos "cos(x)" (x) f [x.vcos::<FMA>(); x.trig_is_special() => x.cos()] i [] d |x, _, g| one(-g * x[0].sin());
     Tan "tan(x)" (x) f [x.tan()] i [] d |_, y, g| one(g * (y * y + 1.0));
     Asin "rg_asin(x)" (x) f [x.asin()] i [] d |x, _, g| one(g * (1.0 - x[0] * x[0]).rsqrt());
     Acos "rg_acos(x)" (x) f [x.acos()] i [] d |x, _, g| one(-g * (1.0 - x[0] * x[0]).rsqrt());
@@ -271,14 +364,14 @@ prims! {
     };
     Sinh "sinh(x)" (x) f [x.sinh()] i [] d |x, _, g| one(g * x[0].cosh());
     Cosh "cosh(x)" (x) f [x.cosh()] i [] d |x, _, g| one(g * x[0].sinh());
-    Tanh "rg_tanh(x)" (x) f [x.tanh()] i [] d |_, y, g| one(g * (1.0 - y * y));
+    Tanh "rg_tanh(x)" (x) f [x.vtanh::<FMA>()] i [] d |_, y, g| one(g * (1.0 - y * y));
     Asinh "rg_asinh(x)" (x) f [x.asinh_()] i [] d |x, _, g| one(g * (x[0] * x[0] + 1.0).rsqrt());
     Acosh "rg_acosh(x)" (x) f [x.acosh()] i [] d |x, _, g| one(g * (x[0] * x[0] - 1.0).rsqrt());
     Atanh "rg_atanh(x)" (x) f [x.atanh()] i [] d |x, _, g| one(g / (1.0 - x[0] * x[0]));
     Relu "rg_relu(x)" (x) f [if x < 0.0 { 0.0 } else { x }] i [x.max(0)] d |_, y, g| one(wh(y.le(0.0), c(0.0), g));
-    Sigmoid "rg_sigmoid(x)" (x) f [1.0 / (1.0 + (-x).exp())] i [] d |_, y, g| one(g * ((1.0 - y) * y));
-    LogSigmoid "rg_logsigmoid(x)" (x) f [x.min(0.0) - (-x.abs()).exp().ln_1p()] i [] d |x, _, g| one(g * (-x[0]).sigmoid());
-    Erf "rg_erf(x)" (x) f [x.erf_()] i [] d |x, _, g| one(g * FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp());
+    Sigmoid "rg_sigmoid(x)" (x) f [x.vsigmoid::<FMA>()] i [] d |_, y, g| one(g * ((1.0 - y) * y));
+    LogSigmoid "rg_logsigmoid(x)" (x) f [x.min(0.0) - (-x.abs()).vexp::<FMA>().vlog1p::<FMA>()] i [] d |x, _, g| one(g * (-x[0]).sigmoid());
+    Erf "rg_erf(x)" (x) f [x.verf::<FMA>()] i [] d |x, _, g| one(g * FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp());
     Erfc "rg_erfc(x)" (x) f [Real::erfc(x)] i [] d |x, _, g| one(g * -FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp());
     ErfInv "rg_erfinv(x)" (x) f [x.erfinv()] i [] d |_, y, g| one(g * (PI.sqrt() / 2.0) * (y * y).exp());
     NdTri "rg_ndtri(x)" (x) f [x.ndtri()] i [] d |_, y, g| one(g * (2.0 * PI).sqrt() * (y * y * 0.5).exp());
@@ -292,15 +385,15 @@ prims! {
     I0e "rg_i0e(x)" (x) f [x.i0e()] i [] d |x, y, g| one(g * (x[0].i1e() - x[0].sign() * y));
     I1 "rg_i1(x)" (x) f [x.i1()] i [] d |x, y, g| one(g * wh(x[0].eq(0.0), c(0.5), x[0].i0() - y / x[0]));
     I1e "rg_i1e(x)" (x) f [x.i1e()] i [] d |x, y, g| one(g * wh(x[0].eq(0.0), c(0.5), x[0].i0e() - y * (x[0].sign() + x[0].recip())));
-    Xlogy "rg_xlogy(x, y)" (x, y) f [if y.is_nan() { T::NAN } else if x == 0.0 { 0.0 } else { x * y.ln() }] i []
+    Xlogy "rg_xlogy(x, y)" (x, y) f [if y.is_nan() { T::NAN } else if x == 0.0 { 0.0 } else { x * y.vlog::<FMA>() }] i []
         d |x, _, g| two(g * wh(E::and(x[0].eq(0.0), x[1].le(0.0)), c(0.0), x[1].log()), g * x[0] / x[1]);
-    Xlog1py "rg_xlog1py(x, y)" (x, y) f [if y.is_nan() { T::NAN } else if x == 0.0 { 0.0 } else { x * y.ln_1p() }] i []
+    Xlog1py "rg_xlog1py(x, y)" (x, y) f [if y.is_nan() { T::NAN } else if x == 0.0 { 0.0 } else { x * y.vlog1p::<FMA>() }] i []
         d |x, _, g| two(g * wh(E::and(x[0].eq(0.0), x[1].le(-1.0)), c(0.0), x[1].log1p()), g * x[0] / (x[1] + 1.0));
     Sinc "rg_sinc(x)" (x) f [if x == 0.0 { 1.0 } else { let p = x * (PI as T); p.sin() / p }] i []
         d |x, _, g| one(g * wh(x[0].eq(0.0), c(0.0), ((x[0] * PI).cos() * (x[0] * PI) - (x[0] * PI).sin()) / (x[0] * x[0] * PI)));
-    LogAddExp "rg_logaddexp(x, y)" (x, y) f [if x.is_infinite() && x == y { x } else { let m = x.max(y); if x.is_nan() || y.is_nan() { T::NAN } else { m + (-(x - y).abs()).exp().ln_1p() } }] i []
+    LogAddExp "rg_logaddexp(x, y)" (x, y) f [if x.is_infinite() && x == y { x } else { let m = x.max(y); if x.is_nan() || y.is_nan() { T::NAN } else { m + (-(x - y).abs()).vexp::<FMA>().vlog1p::<FMA>() } }] i []
         d |x, y, g| two(g * (x[0] - y).exp(), g * (x[1] - y).exp());
-    LogAddExp2 "rg_logaddexp2(x, y)" (x, y) f [if x.is_infinite() && x == y { x } else { let m = x.max(y); if x.is_nan() || y.is_nan() { T::NAN } else { m + (-(x - y).abs()).exp2().ln_1p() * (std::f64::consts::LOG2_E as T) } }] i []
+    LogAddExp2 "rg_logaddexp2(x, y)" (x, y) f [if x.is_infinite() && x == y { x } else { let m = x.max(y); if x.is_nan() || y.is_nan() { T::NAN } else { m + (-(x - y).abs()).vexp2::<FMA>().vlog1p::<FMA>() * (std::f64::consts::LOG2_E as T) } }] i []
         d |x, y, g| two(g * (x[0] - y).exp2(), g * (x[1] - y).exp2());
     Hypot "rg_hypot(x, y)" (x, y) f [x.hypot(y)] i [] d |x, y, g| two(g * (x[0] / y), g * (x[1] / y));
     Heaviside "rg_heaviside(x, y)" (x, y) f [if x == 0.0 { y } else { (x > 0.0) as u8 as T }] i [if x == 0 { y } else { (x > 0) as i64 }] d none;
