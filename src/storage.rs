@@ -1,22 +1,22 @@
 //! Reference-counted memory on a device, with the version counter that autograd checks.
+//!
+//! The memory of a tensor may not exist yet: a *pending* storage knows how to compute its content and does so when
+//! somebody asks for its address. Whoever reads a storage's memory later (a pending computation) is registered with it,
+//! and is computed before the memory is written. That is why reading ([`Storage::ptr`]) and writing
+//! ([`Storage::ptr_mut`]) are different calls.
 
+use crate::cpu::memory::{self, Refused};
 use crate::device::Device;
-use crate::error::Result;
-use crate::{ensure, err};
-use std::alloc::{Layout as Mem, alloc, alloc_zeroed, dealloc};
+use crate::error::{Error, Result};
+use crate::err;
+use parking_lot::Mutex;
 use std::any::Any;
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Alignment of blocks that vector kernels stream through.
-const ALIGN: usize = 64;
-/// Small blocks get what the allocator gives fastest.
-const SMALL: usize = 1024;
-
-fn memory(nbytes: usize) -> Option<Mem> {
-    Mem::from_size_align(nbytes, if nbytes <= SMALL { 16 } else { ALIGN }).ok()
-}
+const ALIGN: usize = memory::ALIGN;
 
 enum Owner {
     /// From the allocator, to be given back to it.
@@ -25,13 +25,41 @@ enum Owner {
     Guest(#[allow(dead_code)] Box<dyn Any + Send + Sync>),
 }
 
+/// A computation whose result is a storage's content.
+pub trait Pending: Send + Sync {
+    /// Writes the content.
+    ///
+    /// # Safety
+    /// `to` has room for the storage's bytes.
+    unsafe fn compute(&self, to: *mut u8);
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What few storages have.
+#[derive(Default)]
+struct Extra {
+    pending: Mutex<Option<Box<dyn Pending>>>,
+    /// Pending storages that will read this one.
+    readers: Mutex<Vec<Weak<Storage>>>,
+}
+
+/// Somebody is in `readers`.
+const READ_LATER: u8 = 1;
+/// The address is known outside, where it may be written without our knowing.
+const EXPOSED: u8 = 2;
+
 /// A block of memory. Tensors that share it are views of each other.
 pub struct Storage {
-    ptr: NonNull<u8>,
+    /// Null while the content is pending.
+    ptr: AtomicPtr<u8>,
     nbytes: usize,
+    /// Of a heap block, as the allocator wants it back.
+    capacity: std::sync::atomic::AtomicUsize,
     device: Device,
+    flags: AtomicU8,
     version: AtomicU32,
     owner: Owner,
+    extra: OnceLock<Box<Extra>>,
 }
 
 // SAFETY: the block is plain bytes; concurrent access is governed by the tensors that share it, exactly as
@@ -42,25 +70,42 @@ unsafe impl Sync for Storage {}
 
 pub type StorageRef = Arc<Storage>;
 
+fn block(nbytes: usize, zeroed: bool) -> Result<memory::Block> {
+    memory::allocate(nbytes, zeroed).map_err(|why| match why {
+        Refused::Limit(limit) => err!(
+            Memory,
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes. The limit is {limit} bytes."
+        ),
+        Refused::System => err!(
+            Memory,
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes."
+        ),
+    })
+}
+
 impl Storage {
+    fn new(ptr: *mut u8, nbytes: usize, capacity: usize, device: Device, owner: Owner) -> Storage {
+        Storage {
+            ptr: AtomicPtr::new(ptr),
+            nbytes,
+            capacity: capacity.into(),
+            device,
+            flags: AtomicU8::new(0),
+            version: AtomicU32::new(0),
+            owner,
+            extra: OnceLock::new(),
+        }
+    }
+
     fn heap(nbytes: usize, device: Device, zeroed: bool) -> Result<StorageRef> {
-        let ptr = if nbytes == 0 || device != Device::Cpu {
+        let (ptr, capacity) = if nbytes == 0 || device != Device::Cpu {
             // No memory: a well-aligned dangling pointer that is never read.
-            NonNull::new(ALIGN as *mut u8).unwrap()
+            (ALIGN as *mut u8, 0)
         } else {
-            let fail = || {
-                err!(
-                    Runtime,
-                    "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes."
-                )
-            };
-            ensure!(nbytes <= isize::MAX as usize - ALIGN, Runtime, "{}", fail().message());
-            let mem = memory(nbytes).ok_or_else(fail)?;
-            // SAFETY: the size is not zero.
-            let p = unsafe { if zeroed { alloc_zeroed(mem) } else { alloc(mem) } };
-            NonNull::new(p).ok_or_else(fail)?
+            let b = block(nbytes, zeroed)?;
+            (b.ptr.as_ptr(), b.capacity)
         };
-        Ok(Arc::new(Storage { ptr, nbytes, device, version: AtomicU32::new(0), owner: Owner::Heap }))
+        Ok(Arc::new(Storage::new(ptr, nbytes, capacity, device, Owner::Heap)))
     }
 
     /// Memory with unspecified content.
@@ -73,13 +118,23 @@ impl Storage {
         Storage::heap(nbytes, device, true)
     }
 
+    /// CPU memory whose content `work` computes when it is needed.
+    pub fn pending(nbytes: usize, work: Box<dyn Pending>) -> StorageRef {
+        let s = Storage::new(std::ptr::null_mut(), nbytes, 0, Device::Cpu, Owner::Heap);
+        let extra = s.extra.get_or_init(Default::default);
+        *extra.pending.lock() = Some(work);
+        Arc::new(s)
+    }
+
     /// Memory that belongs to `owner`.
     ///
     /// # Safety
     /// `ptr` must be valid for reads and writes of `nbytes` for as long as `owner` lives.
     pub unsafe fn guest(ptr: *mut u8, nbytes: usize, owner: Box<dyn Any + Send + Sync>) -> StorageRef {
-        let ptr = NonNull::new(ptr).unwrap_or(NonNull::new(ALIGN as *mut u8).unwrap());
-        Arc::new(Storage { ptr, nbytes, device: Device::Cpu, version: AtomicU32::new(0), owner: Owner::Guest(owner) })
+        let ptr = if ptr.is_null() { ALIGN as *mut u8 } else { ptr };
+        let s = Storage::new(ptr, nbytes, 0, Device::Cpu, Owner::Guest(owner));
+        s.flags.store(EXPOSED, Ordering::Relaxed);
+        Arc::new(s)
     }
 
     pub fn nbytes(&self) -> usize {
@@ -88,14 +143,98 @@ impl Storage {
     pub fn device(&self) -> Device {
         self.device
     }
-    /// The first byte; dangling where there is no memory (0 bytes, or a device other than the CPU).
+
+    /// The first byte, to be read; dangling where there is no memory (0 bytes, or a device other than the CPU).
+    /// Computes a pending content, and unwinds with an [`Error`] where there is no memory for it.
+    #[inline]
     pub fn ptr(&self) -> *const u8 {
-        self.ptr.as_ptr()
+        let p = self.ptr.load(Ordering::Acquire);
+        if p.is_null() { self.compute() } else { p }
     }
-    /// [`Storage::ptr`] for writing.
+
+    /// [`Storage::ptr`] for writing: what is pending and reads this memory is computed first.
+    #[inline]
     pub fn ptr_mut(&self) -> *mut u8 {
-        self.ptr.as_ptr()
+        if self.flags.load(Ordering::Acquire) & READ_LATER != 0 {
+            self.compute_readers();
+        }
+        self.ptr().cast_mut()
     }
+
+    /// The address for use outside of this crate, from now on: pending computations never rely on this memory again.
+    pub fn expose(&self) -> *mut u8 {
+        let p = self.ptr_mut();
+        self.flags.fetch_or(EXPOSED, Ordering::AcqRel);
+        p
+    }
+    pub fn is_exposed(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & EXPOSED != 0
+    }
+
+    /// Whether the content has not been computed.
+    #[inline]
+    pub fn is_pending(&self) -> bool {
+        self.ptr.load(Ordering::Acquire).is_null()
+    }
+
+    /// Looks at a computation that is pending.
+    pub fn with_pending<R>(&self, f: impl FnOnce(&dyn Any) -> R) -> Option<R> {
+        if !self.is_pending() {
+            return None;
+        }
+        self.extra.get()?.pending.lock().as_ref().map(|w| f(w.as_any()))
+    }
+
+    /// Registers a pending storage that will read this one.
+    pub fn read_later(&self, reader: &StorageRef) {
+        let mut readers = self.extra.get_or_init(Default::default).readers.lock();
+        if readers.len() >= 8 && readers.len().is_power_of_two() {
+            readers.retain(|r| r.upgrade().is_some_and(|s| s.is_pending()));
+        }
+        readers.push(Arc::downgrade(reader));
+        self.flags.fetch_or(READ_LATER, Ordering::AcqRel);
+    }
+
+    #[cold]
+    fn compute_readers(&self) {
+        self.flags.fetch_and(!READ_LATER, Ordering::AcqRel);
+        let readers = self.extra.get().map(|e| std::mem::take(&mut *e.readers.lock())).unwrap_or_default();
+        for r in readers {
+            if let Some(s) = r.upgrade() {
+                s.ptr();
+            }
+        }
+    }
+
+    #[cold]
+    fn compute(&self) -> *const u8 {
+        /// Gives the block back if the computation unwinds.
+        struct Guard(NonNull<u8>, usize);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                // SAFETY: allocated below, and nobody has seen it.
+                unsafe { memory::release(self.0, self.1) }
+            }
+        }
+        let extra = self.extra.get().expect("a storage without an address is pending");
+        let mut slot = extra.pending.lock();
+        let Some(work) = slot.as_ref() else {
+            // Another thread was faster.
+            return self.ptr.load(Ordering::Acquire);
+        };
+        let b = block(self.nbytes, false).unwrap_or_else(|e| raise(e));
+        let guard = Guard(b.ptr, b.capacity);
+        // SAFETY: the block has room for the bytes.
+        unsafe { work.compute(b.ptr.as_ptr()) };
+        std::mem::forget(guard);
+        self.capacity.store(b.capacity, Ordering::Relaxed);
+        self.ptr.store(b.ptr.as_ptr(), Ordering::Release);
+        let done = slot.take();
+        drop(slot);
+        drop(done); // what it held may be freed, without the lock
+        b.ptr.as_ptr()
+    }
+
     /// How often the content has been changed in place.
     pub fn version(&self) -> u32 {
         self.version.load(Ordering::Acquire)
@@ -106,14 +245,20 @@ impl Storage {
     }
 }
 
+/// Unwinds with an error, for the boundary to raise: from places that have no result to return one in.
+pub fn raise(e: Error) -> ! {
+    std::panic::resume_unwind(Box::new(e))
+}
+
 impl Drop for Storage {
     fn drop(&mut self) {
-        if self.nbytes == 0 || self.device != Device::Cpu || !matches!(self.owner, Owner::Heap) {
+        let (ptr, capacity) = (*self.ptr.get_mut(), *self.capacity.get_mut());
+        if capacity == 0 || !matches!(self.owner, Owner::Heap) {
             return;
         }
-        if let Some(mem) = memory(self.nbytes) {
-            // SAFETY: allocated in `heap` with this size and alignment, and not yet freed.
-            unsafe { dealloc(self.ptr.as_ptr(), mem) }
+        if let Some(p) = NonNull::new(ptr) {
+            // SAFETY: from the allocator with this capacity, and not yet given back.
+            unsafe { memory::release(p, capacity) }
         }
     }
 }

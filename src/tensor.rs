@@ -124,7 +124,7 @@ impl Tensor {
             return self.detach();
         }
         // SAFETY: the new storage keeps the old one, and so its memory, alive.
-        let storage = unsafe { Storage::guest(s.ptr_mut(), s.nbytes(), Box::new(s.clone())) };
+        let storage = unsafe { Storage::guest(s.expose(), s.nbytes(), Box::new(s.clone())) };
         Tensor::from_parts(storage, self.0.layout.clone(), self.0.dtype)
     }
 
@@ -191,6 +191,11 @@ impl Tensor {
     /// Address of element 0, to be written.
     pub fn ptr_mut(&self) -> *mut u8 {
         self.0.storage.ptr_mut().wrapping_add(self.0.layout.offset * self.dtype().size())
+    }
+
+    /// Address of element 0 for use outside of this crate ([`Storage::expose`]).
+    pub fn exposed(&self) -> *mut u8 {
+        self.0.storage.expose().wrapping_add(self.0.layout.offset * self.dtype().size())
     }
 
     /// The elements of a contiguous CPU tensor. `T` must have the size of the dtype.

@@ -16,7 +16,7 @@ __all__ = [
     "are_deterministic_algorithms_enabled", "is_deterministic_algorithms_warn_only_enabled",
     "set_float32_matmul_precision", "get_float32_matmul_precision", "set_num_interop_threads",
     "get_num_interop_threads", "broadcast_shapes", "is_warn_always_enabled", "set_warn_always", "set_flush_denormal",
-    "get_file_path", "is_autocast_enabled", "OutOfMemoryError", "set_deterministic_debug_mode",
+    "get_file_path", "is_autocast_enabled", "set_deterministic_debug_mode",
     "get_deterministic_debug_mode",
 ]
 
@@ -221,7 +221,3 @@ def broadcast_shapes(*shapes: Any) -> Any:
             elif sizes[i] not in (1, out[i]):
                 raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape")
     return rg.Size(out)
-
-
-class OutOfMemoryError(RuntimeError):
-    """Raised where memory of a device runs out."""

@@ -42,7 +42,8 @@ impl Node {
     }
 }
 
-fn push(n: Node) -> E {
+/// Puts a node into the arena as it is; an equal one is used again.
+pub(super) fn push(n: Node) -> E {
     ARENA.with_borrow_mut(|a| {
         let next = a.nodes.len() as u32;
         let at = *a.known.entry(n.key()).or_insert(next);

@@ -1,9 +1,10 @@
 //! Elementwise formulas: scalar primitives ([`prim`]), writing and differentiating formulas ([`builder`]),
-//! and running them on the CPU ([`eval`]).
+//! running them on the CPU ([`eval`]), at once or when their results are needed ([`pending`]).
 
 pub mod builder;
 mod convert;
 pub mod eval;
+pub mod pending;
 pub mod prim;
 pub mod special;
 

@@ -121,6 +121,11 @@ unsafe fn enter(
 
 /// A panic is a bug of ours; to Python it is a RuntimeError like any other.
 pub fn panic_error(name: &str, panic: Box<dyn std::any::Any + Send>) -> PyErr {
+    // Errors from where no result could carry them (`storage::raise`).
+    let panic = match panic.downcast::<crate::error::Error>() {
+        Ok(e) => return (*e).into(),
+        Err(p) => p,
+    };
     let text = panic
         .downcast_ref::<String>()
         .cloned()

@@ -99,7 +99,7 @@ fn _to_dlpack<'py>(py: Python<'py>, x: &Bound<'py, PyTensor>) -> PyResult<Bound<
         strides: t.strides().iter().map(|&s| s as i64).collect(),
         managed: Managed {
             tensor: DlTensor {
-                data: t.ptr_mut() as *mut c_void,
+                data: t.exposed() as *mut c_void,
                 device: DlDevice { kind: CPU, id: 0 },
                 ndim: t.ndim() as i32,
                 dtype: type_of(t.dtype()),

@@ -49,7 +49,7 @@ impl ArrayView {
         let strides: Vec<isize> = self.t.strides().iter().map(|s| s * size).collect();
         d.set_item("shape", PyTuple::new(py, self.t.shape())?)?;
         d.set_item("typestr", type_string(self.t.dtype()))?;
-        d.set_item("data", (self.t.ptr_mut() as usize, self.read_only))?;
+        d.set_item("data", (self.t.exposed() as usize, self.read_only))?;
         d.set_item("strides", PyTuple::new(py, strides)?)?;
         d.set_item("version", 3)?;
         Ok(d)
@@ -470,7 +470,7 @@ impl PyStorage {
         self.0.nbytes()
     }
     fn data_ptr(&self) -> usize {
-        self.0.ptr_mut() as usize
+        self.0.expose() as usize
     }
     fn __len__(&self) -> usize {
         self.0.nbytes()
@@ -492,7 +492,7 @@ impl PyStorage {
         let d = PyDict::new(py);
         d.set_item("shape", (self.0.nbytes(),))?;
         d.set_item("typestr", "|u1")?;
-        d.set_item("data", (self.0.ptr_mut() as usize, false))?;
+        d.set_item("data", (self.0.expose() as usize, false))?;
         d.set_item("version", 3)?;
         Ok(d)
     }

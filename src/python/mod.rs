@@ -7,13 +7,14 @@ mod convert;
 mod dlpack;
 mod index;
 mod interop;
+mod memory;
 mod parse;
 mod tensor;
 mod types;
 
 use crate::error::Error;
 use pyo3::exceptions::{
-    PyAssertionError, PyIndexError, PyMemoryError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
+    PyAssertionError, PyIndexError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 
@@ -32,7 +33,7 @@ impl From<Error> for PyErr {
             Error::Type(m) => PyTypeError::new_err(m),
             Error::Index(m) => PyIndexError::new_err(m),
             Error::NotImplemented(m) => PyNotImplementedError::new_err(m),
-            Error::Memory(m) => PyMemoryError::new_err(m),
+            Error::Memory(m) => memory::out_of_memory(m),
             Error::Assertion(m) => PyAssertionError::new_err(m),
             Error::Linalg(m) => LinAlgError::new_err(m),
             Error::Foreign(e) => match e.downcast::<PyErr>() {
@@ -54,6 +55,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     types::register(m)?;
     tensor::register(m)?;
     interop::register(m)?;
+    memory::register(m)?;
     dlpack::register(m)?;
     autograd::register(m)?;
     index::register(m)?;

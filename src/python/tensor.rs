@@ -217,7 +217,7 @@ impl PyTensor {
     /// The address of the first element (0 for a tensor without elements).
     fn data_ptr(&self) -> usize {
         let t = self.t.read();
-        if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { t.ptr_mut() as usize }
+        if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { t.exposed() as usize }
     }
     #[pyo3(signature = (memory_format=None))]
     fn is_contiguous(&self, memory_format: Option<&Bound<'_, super::types::PyMemoryFormat>>) -> PyResult<bool> {

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import rustgrad as rg
+from rustgrad._core import OutOfMemoryError as OutOfMemoryError
 
 from . import amp as amp
 
@@ -20,10 +21,6 @@ _MESSAGE = "Torch not compiled with CUDA enabled"
 
 def _missing(*args: Any, **kwargs: Any) -> NoReturn:
     raise AssertionError(_MESSAGE)
-
-
-class OutOfMemoryError(RuntimeError):
-    """A device is out of memory."""
 
 
 class CudaError(RuntimeError):

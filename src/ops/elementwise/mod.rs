@@ -15,7 +15,7 @@ use crate::autograd::{Grads, needs_grad, record, save, save_output};
 use crate::dtype::{Category, Dtype, Scalar, default_dtype};
 use crate::error::Result;
 use crate::expr::builder::{E, Formula, Node, build, input, par};
-use crate::expr::{Operand, eval};
+use crate::expr::{Operand, eval, pending};
 use crate::layout::{Dims, broadcast};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -65,7 +65,7 @@ pub struct Row {
 
 /// A formula with its gradients, which are made when first needed.
 pub struct Compiled {
-    formula: Formula,
+    formula: Arc<Formula>,
     /// How many inputs it has.
     n: usize,
     name: Cow<'static, str>,
@@ -81,7 +81,7 @@ struct GradFormula {
 
 impl Compiled {
     pub fn new(n: usize, name: impl Into<Cow<'static, str>>, formula: Formula) -> Arc<Compiled> {
-        Arc::new(Compiled { formula, n, name: name.into(), grads: OnceLock::new() })
+        Arc::new(Compiled { formula: Arc::new(formula), n, name: name.into(), grads: OnceLock::new() })
     }
 
     fn grads(&self) -> &[Option<GradFormula>] {
@@ -149,19 +149,21 @@ fn common_shape(operands: &[Operand]) -> Result<Dims> {
     Ok(shape)
 }
 
-/// Memory for a result: strided as the first operand of full shape, where that is dense.
+/// The operand whose strides the result takes over: the first of full shape, where that is dense and not row-major.
+fn pattern<'a>(operands: &'a [Operand], shape: &[usize]) -> Option<&'a Tensor> {
+    let first = operands.iter().find_map(|o| match o {
+        Operand::T(t) if t.shape() == shape => Some(t),
+        _ => None,
+    });
+    first.filter(|t| !t.is_contiguous() && t.layout().is_dense())
+}
+
+/// Memory for a result.
 fn allocate(operands: &[Operand], shape: &[usize], dtype: Dtype, device: crate::device::Device) -> Result<Tensor> {
-    for o in operands {
-        if let Operand::T(t) = o
-            && t.shape() == shape
-        {
-            if !t.is_contiguous() && t.layout().is_dense() {
-                return Tensor::empty_strided(shape, t.strides(), dtype, device);
-            }
-            break;
-        }
+    match pattern(operands, shape) {
+        Some(t) => Tensor::empty_strided(shape, t.strides(), dtype, device),
+        None => Tensor::empty(shape, dtype, device),
     }
-    Tensor::empty(shape, dtype, device)
 }
 
 /// Evaluates a formula over operands of promoted dtype `common` into a tensor of `out_dtype`, recording its
@@ -184,9 +186,15 @@ pub fn apply(
         }
     }
     let shape = common_shape(operands)?;
-    let out = match target {
-        Some(t) => t.detach(),
-        None => allocate(operands, &shape, out_dtype, device)?,
+    let later = match target {
+        None if device == crate::device::Device::Cpu && pattern(operands, &shape).is_none() => pending::record(&c.formula, operands, params, common, out_dtype, &shape),
+        _ => None,
+    };
+    let now = later.is_none();
+    let out = match (target, later) {
+        (Some(t), _) => t.detach(),
+        (None, Some(t)) => t,
+        (None, None) => allocate(operands, &shape, out_dtype, device)?,
     };
     if device == crate::device::Device::Meta {
         for o in operands {
@@ -201,7 +209,9 @@ pub fn apply(
         }
         return Ok(out);
     }
-    eval::run(&c.formula, operands, params, common, &out);
+    if now {
+        eval::run(&c.formula, operands, params, common, &out);
+    }
     if target.is_some() || !out_dtype.is_float() {
         return Ok(out);
     }

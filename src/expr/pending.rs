@@ -1,0 +1,295 @@
+//! Pending expressions: elementwise results that are computed when somebody needs them.
+//!
+//! An op over a large tensor records an [`Expr`]: its formula and its operands, which may be pending themselves. When the
+//! values are asked for, the expressions grow together into one formula, whose common parts are computed once per tile,
+//! and only its result is stored. What an expression reads stays unchanged until then ([`Storage::ptr_mut`] sees to that).
+//! Results are the same bits as without: every primitive is computed by the same kernel in the same type.
+//!
+//! A pending tensor that is read again after it was drawn into another expression (a saved activation in the backward
+//! pass) is drawn in again, and so is computed twice rather than stored; [`MAX_USES`] bounds that.
+
+use super::builder::{Formula, Node, build, push};
+use super::eval::{self, MAX_INPUTS, Operand, Plan, compute_dtype};
+use crate::cpu::memory;
+use crate::device::Device;
+use crate::dtype::{Dtype, Scalar};
+use crate::layout::{Dims, Layout};
+use crate::storage::{Pending, Storage};
+use crate::tensor::Tensor;
+use smallvec::SmallVec;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// Elements from which on an op is recorded: below, recording costs more than a pass over a cache.
+const MIN_ELEMENTS: usize = 1 << 16;
+/// Operations in one expression at most.
+const MAX_OPS: usize = 64;
+/// How often a pending result is drawn into others before it is computed for good.
+const MAX_USES: u32 = 3;
+
+enum Arg {
+    Tensor(Tensor),
+    Number(Scalar),
+    Expr(Arc<Expr>),
+}
+
+/// An elementwise op that has not run.
+pub struct Expr {
+    formula: Arc<Formula>,
+    args: SmallVec<[Arg; 3]>,
+    params: SmallVec<[Scalar; 2]>,
+    /// The compute type, to which every dtype in here is equal (or bool).
+    common: Dtype,
+    shape: Dims,
+    /// Operations in here, those that are shared counted every time.
+    ops: usize,
+    /// The tensors that are read, each once.
+    leaves: SmallVec<[Tensor; 4]>,
+    uses: AtomicU32,
+}
+
+/// 0: not asked yet, 1: on, 2: off.
+static MODE: AtomicU8 = AtomicU8::new(0);
+
+/// Whether ops are recorded; `RUSTGRAD_EAGER=1` and [`set_enabled`] turn it off.
+pub fn enabled() -> bool {
+    match MODE.load(Ordering::Relaxed) {
+        1 => true,
+        2 => false,
+        _ => {
+            let on = !std::env::var("RUSTGRAD_EAGER").is_ok_and(|v| !v.is_empty() && v != "0");
+            set_enabled(on);
+            on
+        }
+    }
+}
+pub fn set_enabled(on: bool) {
+    MODE.store(if on { 1 } else { 2 }, Ordering::Relaxed);
+}
+
+fn same_leaf(a: &Tensor, b: &Tensor) -> bool {
+    a.same_storage(b) && a.layout() == b.layout() && a.dtype() == b.dtype()
+}
+
+/// The expression behind a pending tensor that fills its storage.
+fn expr_of(t: &Tensor) -> Option<Arc<Expr>> {
+    let whole = t.layout().offset == 0 && t.is_contiguous() && t.numel() * t.dtype().size() == t.storage().nbytes();
+    if !whole {
+        return None;
+    }
+    t.storage().with_pending(|w| w.downcast_ref::<Work>().map(|w| w.0.clone())).flatten()
+}
+
+/// The pending result of an op over `operands` (of promoted dtype `common`), where that pays and is possible.
+pub fn record(
+    formula: &Arc<Formula>,
+    operands: &[Operand],
+    params: &[Scalar],
+    common: Dtype,
+    out_dtype: Dtype,
+    shape: &Dims,
+) -> Option<Tensor> {
+    let numel: usize = shape.iter().product();
+    if numel < MIN_ELEMENTS || !enabled() || compute_dtype(common) != common || !(out_dtype == common || out_dtype == Dtype::Bool) {
+        return None;
+    }
+    let nbytes = numel.checked_mul(out_dtype.size())?;
+    // What will not fit in memory fails now, at the call.
+    if !memory::fits(nbytes) {
+        return None;
+    }
+    let mut args: SmallVec<[Arg; 3]> = SmallVec::new();
+    for o in operands {
+        args.push(match o {
+            Operand::S(s) => Arg::Number(*s),
+            Operand::T(t) => {
+                if t.device() != Device::Cpu || t.storage().is_exposed() {
+                    return None;
+                }
+                let grown = if t.shape() == shape.as_slice() { expr_of(t) } else { None };
+                match grown {
+                    Some(e) if e.common == common && e.uses.load(Ordering::Relaxed) < MAX_USES => Arg::Expr(e),
+                    _ => Arg::Tensor(t.detach()),
+                }
+            }
+        });
+    }
+    let own = formula.nodes.iter().filter(|n| matches!(n, Node::Op(..))).count();
+    let mut size = measure(&args, own);
+    if size.is_none() {
+        // Too much: what is pending is computed, and read as memory.
+        for (a, o) in args.iter_mut().zip(operands) {
+            if let (Arg::Expr(_), Operand::T(t)) = (&*a, o) {
+                *a = Arg::Tensor(t.detach());
+            }
+        }
+        size = measure(&args, own);
+    }
+    let (ops, leaves) = size?;
+    for t in &leaves {
+        t.ptr(); // tensors are read as memory; one that is pending is computed now
+    }
+    for a in &args {
+        if let Arg::Expr(e) = a {
+            e.uses.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let expr = Arc::new(Expr {
+        formula: formula.clone(),
+        args,
+        params: params.into(),
+        common,
+        shape: shape.clone(),
+        ops,
+        leaves,
+        uses: AtomicU32::new(0),
+    });
+    let storage = Storage::pending(nbytes, Box::new(Work(expr.clone(), out_dtype)));
+    for t in &expr.leaves {
+        t.storage().read_later(&storage);
+    }
+    Some(Tensor::from_parts(storage, Layout::contiguous(shape).ok()?, out_dtype))
+}
+
+/// Operations and distinct tensors of an expression, unless they are too many.
+fn measure(args: &[Arg], own: usize) -> Option<(usize, SmallVec<[Tensor; 4]>)> {
+    let mut ops = own;
+    let mut leaves: SmallVec<[Tensor; 4]> = SmallVec::new();
+    let mut add = |t: &Tensor| {
+        if !leaves.iter().any(|l| same_leaf(l, t)) {
+            leaves.push(t.clone());
+        }
+    };
+    for a in args {
+        match a {
+            Arg::Number(_) => {}
+            Arg::Tensor(t) => add(t),
+            Arg::Expr(e) => {
+                ops += e.ops;
+                e.leaves.iter().for_each(&mut add);
+            }
+        }
+    }
+    (ops <= MAX_OPS && leaves.len() <= MAX_INPUTS).then_some((ops, leaves))
+}
+
+/// One formula over memory: the expression with all that grew into it.
+struct Flat {
+    formula: Formula,
+    inputs: SmallVec<[Operand; 4]>,
+    params: Vec<Scalar>,
+}
+
+impl Expr {
+    fn flatten(&self) -> Flat {
+        let inputs: SmallVec<[Operand; 4]> = self.leaves.iter().map(|t| Operand::T(t.clone())).collect();
+        let mut params: Vec<Scalar> = Vec::new();
+        let formula = build(|| {
+            let mut known = HashMap::new();
+            self.grow(&self.leaves, &mut params, &mut known)
+        });
+        Flat { formula, inputs, params }
+    }
+
+    /// Puts the expression into the arena. Nodes are pushed as they are, so that the result has the bits of the single ops.
+    fn grow(&self, leaves: &[Tensor], params: &mut Vec<Scalar>, known: &mut HashMap<*const Expr, super::E>) -> super::E {
+        let mut args: SmallVec<[super::E; 4]> = SmallVec::new();
+        for a in &self.args {
+            args.push(match a {
+                Arg::Number(s) => number(*s, params),
+                Arg::Tensor(t) => {
+                    let i = leaves.iter().position(|l| same_leaf(l, t)).expect("measured before");
+                    push(Node::In(i as u8))
+                }
+                Arg::Expr(e) => match known.get(&Arc::as_ptr(e)) {
+                    Some(at) => *at,
+                    None => {
+                        let at = e.grow(leaves, params, known);
+                        known.insert(Arc::as_ptr(e), at);
+                        at
+                    }
+                },
+            });
+        }
+        let mut at: SmallVec<[super::E; 16]> = SmallVec::new();
+        for n in &self.formula.nodes {
+            at.push(match *n {
+                Node::In(i) => args[i as usize],
+                Node::Par(i) => number(self.params[i as usize], params),
+                Node::Op(p, mut a) => {
+                    for a in &mut a[..p.info().arity] {
+                        *a = at[*a as usize].0;
+                    }
+                    push(Node::Op(p, a))
+                }
+                n => push(n),
+            });
+        }
+        at[self.formula.root as usize]
+    }
+}
+
+/// A number as a parameter, equal ones once.
+fn number(s: Scalar, params: &mut Vec<Scalar>) -> super::E {
+    let same = |a: &Scalar| match (*a, s) {
+        (Scalar::Float(a), Scalar::Float(b)) => a.to_bits() == b.to_bits(),
+        (Scalar::Int(a), Scalar::Int(b)) => a == b,
+        (Scalar::Bool(a), Scalar::Bool(b)) => a == b,
+        _ => false,
+    };
+    let i = params.iter().position(same).unwrap_or_else(|| {
+        params.push(s);
+        params.len() - 1
+    });
+    push(Node::Par(i as u8))
+}
+
+/// What a storage holds while its content is pending.
+struct Work(Arc<Expr>, Dtype);
+
+impl Pending for Work {
+    unsafe fn compute(&self, to: *mut u8) {
+        let e = &self.0;
+        let nbytes = e.shape.iter().product::<usize>() * self.1.size();
+        let flat = e.flatten();
+        let layout = Layout::contiguous(&e.shape).expect("checked when it was recorded");
+        // SAFETY: `to` has room for the bytes and outlives this call.
+        let storage = unsafe { Storage::guest(to, nbytes, Box::new(())) };
+        let out = Tensor::from_parts(storage, layout, self.1);
+        eval::run(&flat.formula, &flat.inputs, &flat.params, e.common, &out);
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Reads a pending float32 tensor tile by tile without storing it.
+pub struct Tiles {
+    plan: Plan<f32>,
+    // The plan has the addresses of their memory.
+    _inputs: SmallVec<[Operand; 4]>,
+}
+
+impl Tiles {
+    /// The tiles of `t` if it is pending, float32 and nobody else is known to need its values.
+    pub fn of(t: &Tensor) -> Option<Tiles> {
+        if t.dtype() != Dtype::F32 {
+            return None;
+        }
+        let e = expr_of(t)?;
+        if e.uses.fetch_add(1, Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let flat = e.flatten();
+        let plan = Plan::new(&flat.formula, &flat.inputs, &flat.params, e.common, &e.shape, None);
+        Some(Tiles { plan, _inputs: flat.inputs })
+    }
+
+    /// The elements `start..start + to.len()` in row-major order.
+    pub fn read(&self, start: usize, to: &mut [f32]) {
+        // SAFETY: `to` is a slice of its own.
+        unsafe { self.plan.read(start, to.len(), to.as_mut_ptr()) }
+    }
+}
