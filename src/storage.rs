@@ -7,8 +7,8 @@
 
 use crate::cpu::memory::{self, Refused};
 use crate::device::Device;
-use crate::error::{Error, Result};
 use crate::err;
+use crate::error::{Error, Result};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::ptr::NonNull;

@@ -235,7 +235,7 @@ macro_rules! unary {
 }
 unary! {
     abs Abs, sign Sign, exp Exp, exp2 Exp2, expm1 Expm1, log Log, log1p Log1p, sqrt Sqrt, rsqrt Rsqrt, recip Recip, square Square,
-    sin Sin, cos Cos, sinh Sinh, cosh Cosh, tanh Tanh, sigmoid Sigmoid, log_sigmoid LogSigmoid, erf Erf, erfc Erfc, floor Floor, trunc Trunc,
+    sin Sin, cos Cos, sinh Sinh, cosh Cosh, tanh Tanh, sigmoid Sigmoid, log_sigmoid LogSigmoid, erf Erf, erfc Erfc, normal_cdf NormalCdf, floor Floor, trunc Trunc,
     round Round, digamma Digamma, lgamma Lgamma, i0 I0, i0e I0e, i1 I1, i1e I1e, is_nan IsNan, is_inf IsInf, not LogicalNot,
 }
 

@@ -155,6 +155,8 @@ pub struct Plan<T> {
     out: *mut u8,
     out_dtype: Dtype,
     out_contiguous: bool,
+    /// There is one operation, on memory and numbers.
+    direct: bool,
     /// The root's kernel may write the result where it belongs.
     in_place: bool,
     /// Integer results are cut to the promoted dtype before they are stored in another one.
@@ -215,7 +217,9 @@ impl<T: Compute> Plan<T> {
         let out_dtype = out.map_or(T::DTYPE, Tensor::dtype);
         let base = out.map_or(std::ptr::null_mut(), Tensor::ptr_mut);
         let overlaps = sources.iter().any(|s| matches!(s, Source::Direct(p) if *p == base as *const T));
+        let operations = sources.iter().filter(|s| matches!(s, Source::Op(..))).count();
         Plan {
+            direct: operations == 1 && !sources.iter().any(|s| matches!(s, Source::Load { .. })),
             in_place: out_contiguous && out_dtype == T::DTYPE && !overlaps && matches!(sources[root], Source::Op(..)),
             cut: (T::DTYPE == Dtype::I64 && common != Dtype::I64 && out_dtype != common).then_some(common),
             out: base,
@@ -241,10 +245,12 @@ impl<T: Compute> Plan<T> {
 
     /// Computes the elements `start..end` into the output.
     fn write(&self, start: usize, end: usize) {
+        // One operation between memory and memory needs no tiles.
+        let tile = if self.in_place && self.direct { end - start } else { TILE };
         with_scratch(self.tiles.max(1) * TILE, |scratch: *mut T| {
             let mut at = start;
             while at < end {
-                let len = TILE.min(end - at);
+                let len = tile.min(end - at);
                 let to = if self.in_place { (self.out as *mut T).wrapping_add(at) } else { std::ptr::null_mut() };
                 let from = self.tile(at, len, scratch, to);
                 if !self.in_place {
@@ -278,51 +284,82 @@ impl<T: Compute> Plan<T> {
 
     /// Computes one tile, into `to` unless that is null or the root is no operation; answers where the values are.
     fn tile(&self, start: usize, len: usize, scratch: *mut T, to: *mut T) -> *const T {
-        let mut ptrs: SmallVec<[*const T; 24]> = SmallVec::with_capacity(self.sources.len());
+        // Where the values are, and whether they are one number.
+        let mut at: SmallVec<[(*const T, bool); 24]> = SmallVec::with_capacity(self.sources.len());
         for (i, s) in self.sources.iter().enumerate() {
             // NOWHERE times the size of a tile is never used as an address.
             let slot = scratch.wrapping_add((self.slots[i] as usize).wrapping_mul(TILE));
-            ptrs.push(match s {
-                Source::Splat(v) => v,
-                Source::Direct(p) => p.wrapping_add(start),
-                Source::Load { dtype, base, input, contiguous } => {
-                    // SAFETY: positions come from the layout of a tensor that covers the iteration.
-                    unsafe {
-                        if *contiguous {
-                            load_run::<T>(*dtype, *base, start as isize, 1, slot, len);
-                        } else {
-                            self.each_run(
-                                start,
-                                len,
-                                |a| self.axes[a].1[*input],
-                                |at, pos, st, l| load_run::<T>(*dtype, *base, pos, st, slot.add(at), l),
-                            );
-                        }
-                    }
-                    slot
-                }
+            at.push(match s {
+                Source::Splat(v) => (v, true),
+                Source::Direct(p) => (p.wrapping_add(start), false),
+                // SAFETY: positions come from the layout of a tensor that covers the iteration.
+                Source::Load { dtype, base, input, contiguous } => unsafe {
+                    self.load(start, len, *dtype, *base, *input, *contiguous, slot)
+                },
                 Source::Op(k, args, arity) => {
                     let mut arg = [std::ptr::null(); 3];
                     let mut splat = 0;
                     for j in 0..*arity {
-                        arg[j] = ptrs[args[j] as usize];
-                        splat |= (matches!(self.sources[args[j] as usize], Source::Splat(_)) as u32) << j;
+                        let (p, number) = at[args[j] as usize];
+                        arg[j] = p;
+                        splat |= (number as u32) << j;
                     }
                     let target = if i == self.root && !to.is_null() { to } else { slot };
                     // SAFETY: operands precede `i` and hold `len` elements, or one number; `target` has room and is no operand.
                     unsafe { k(arg[0], arg[1], arg[2], target, len, splat) };
-                    target
+                    (target, false)
                 }
             });
         }
-        match self.sources[self.root] {
-            Source::Splat(v) => {
-                let slot = if to.is_null() { scratch } else { to };
-                // SAFETY: a tile of room, or `len` elements at `to`.
-                unsafe { std::slice::from_raw_parts_mut(slot, len) }.fill(v);
+        match at[self.root] {
+            (p, true) => {
+                let slot = if to.is_null() { scratch.wrapping_add((self.tiles.max(1) - 1) * TILE) } else { to };
+                // SAFETY: a tile of room, or `len` elements at `to`; the number is copied first.
+                unsafe {
+                    let v = *p;
+                    std::slice::from_raw_parts_mut(slot, len).fill(v);
+                }
                 slot
             }
-            _ => ptrs[self.root],
+            (p, false) => p,
+        }
+    }
+
+    /// An operand's part of a tile: where it is, if that is one run of memory, or copied to `slot`.
+    ///
+    /// # Safety
+    /// The operand covers the iteration; `slot` has room for `len`.
+    unsafe fn load(
+        &self,
+        start: usize,
+        len: usize,
+        dtype: Dtype,
+        base: *const u8,
+        input: usize,
+        contiguous: bool,
+        slot: *mut T,
+    ) -> (*const T, bool) {
+        // SAFETY: by the caller.
+        unsafe {
+            if contiguous {
+                load_run::<T>(dtype, base, start as isize, 1, slot, len);
+                return (slot, false);
+            }
+            let mut whole = None;
+            self.each_run(
+                start,
+                len,
+                |a| self.axes[a].1[input],
+                |at, pos, st, l| match st {
+                    0 if l == len => {
+                        load_run::<T>(dtype, base, pos, 1, slot, 1);
+                        whole = Some((slot as *const T, true));
+                    }
+                    1 if l == len && dtype == T::DTYPE => whole = Some(((base as *const T).wrapping_offset(pos), false)),
+                    _ => load_run::<T>(dtype, base, pos, st, slot.add(at), l),
+                },
+            );
+            whole.unwrap_or((slot, false))
         }
     }
 

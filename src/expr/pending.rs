@@ -92,7 +92,8 @@ pub fn record(
     shape: &Dims,
 ) -> Option<Tensor> {
     let numel: usize = shape.iter().product();
-    if numel < MIN_ELEMENTS || !enabled() || compute_dtype(common) != common || !(out_dtype == common || out_dtype == Dtype::Bool) {
+    if numel < MIN_ELEMENTS || !enabled() || compute_dtype(common) != common || !(out_dtype == common || out_dtype == Dtype::Bool)
+    {
         return None;
     }
     let nbytes = numel.checked_mul(out_dtype.size())?;

@@ -373,6 +373,7 @@ prims! {
     LogSigmoid "rg_logsigmoid(x)" (x) f [x.min(0.0) - (-x.abs()).vexp::<FMA>().vlog1p::<FMA>()] i [] d |x, _, g| one(g * (-x[0]).sigmoid());
     Erf "rg_erf(x)" (x) f [x.verf::<FMA>()] i [] d |x, _, g| one(g * FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp());
     Erfc "rg_erfc(x)" (x) f [Real::erfc(x)] i [] d |x, _, g| one(g * -FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp());
+    NormalCdf "rg_normal_cdf(x)" (x) f [x.vnormal_cdf::<FMA>()] i [] d |x, _, g| one(g * (1.0 / (2.0 * PI).sqrt()) * (x[0] * x[0] * -0.5).exp());
     ErfInv "rg_erfinv(x)" (x) f [x.erfinv()] i [] d |_, y, g| one(g * (PI.sqrt() / 2.0) * (y * y).exp());
     NdTri "rg_ndtri(x)" (x) f [x.ndtri()] i [] d |_, y, g| one(g * (2.0 * PI).sqrt() * (y * y * 0.5).exp());
     LogNdtr "rg_log_ndtr(x)" (x) f [x.log_ndtr()] i [] d |x, y, g| one(g * (-(x[0] * x[0]) * 0.5 - y).exp() * (1.0 / (2.0 * PI).sqrt()));

@@ -19,7 +19,7 @@ macro_rules! tiles {
     )*};
 }
 tiles! {
-    exp(x); exp2(x); expm1(x); log(x); log2(x); log10(x); log1p(x); tanh(x); sigmoid(x); erf(x); sin(x); cos(x); pow(x, y);
+    exp(x); exp2(x); expm1(x); log(x); log2(x); log10(x); log1p(x); tanh(x); sigmoid(x); erf(x); sin(x); cos(x); normal_cdf(x); pow(x, y);
 }
 
 /// Bit patterns over all of float32, both signs, dense enough to meet every exponent a few thousand times.
@@ -76,6 +76,26 @@ fn bounds() {
     let trig: Vec<f32> = x.iter().copied().filter(|v| v.abs() <= super::TRIG_LIMIT).collect();
     check("sin", 2.0, &trig, sin::tile::at, f64::sin);
     check("cos", 2.0, &trig, cos::tile::at, f64::cos);
+}
+
+#[test]
+fn distribution_function() {
+    let x: Vec<f32> =
+        (-400_000..400_000).map(|k| k as f32 * 5e-5).chain([f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30]).collect();
+    for level in available() {
+        let mut y = vec![0f32; x.len()];
+        // SAFETY: both have as many elements; the processor has the level.
+        unsafe { normal_cdf::tile::at(level, x.as_ptr(), y.as_mut_ptr(), x.len()) };
+        for (&x, &y) in x.iter().zip(&y) {
+            let want = 0.5 * crate::expr::special::Real::erfc(-x as f64 * std::f64::consts::FRAC_1_SQRT_2);
+            let off = (y as f64 - want).abs();
+            assert!(off <= 1e-7 && (x >= 0.0 || off <= 1e-8 + 2e-6 * want), "{x}: {y:e} for {want:e} at {}", level.name());
+        }
+        let mut nan = 0f32;
+        // SAFETY: one element each.
+        unsafe { normal_cdf::tile::at(level, &f32::NAN, &mut nan, 1) };
+        assert!(nan.is_nan());
+    }
 }
 
 #[test]

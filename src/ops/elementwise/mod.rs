@@ -187,7 +187,9 @@ pub fn apply(
     }
     let shape = common_shape(operands)?;
     let later = match target {
-        None if device == crate::device::Device::Cpu && pattern(operands, &shape).is_none() => pending::record(&c.formula, operands, params, common, out_dtype, &shape),
+        None if device == crate::device::Device::Cpu && pattern(operands, &shape).is_none() => {
+            pending::record(&c.formula, operands, params, common, out_dtype, &shape)
+        }
         _ => None,
     };
     let now = later.is_none();

@@ -163,7 +163,7 @@ rows! {
     SIGMOID "fmin" "sigmoid(Tensor self)" Float |x, _| x[0].sigmoid(), "1 / (1 + exp(-x)).";
     RELU_ROW "" "relu(Tensor self)" NoBool |x, _| prim(Prim::Relu, x), "max(x, 0).";
     LEAKY_RELU_ROW "" "leaky_relu(Tensor self, Scalar slope)" FloatOnly |x, p| wh(x[0].gt(0.0), x[0], x[0] * p[0]), "x, or negative_slope * x below 0.";
-    GELU_ERF "" "gelu(Tensor self)" FloatOnly |x, _| x[0] * 0.5 * ((x[0] * (1.0 / SQRT_2)).erf() + 1.0), "x Phi(x), with the normal distribution function.";
+    GELU_ERF "" "gelu(Tensor self)" FloatOnly |x, _| x[0] * x[0].normal_cdf(), "x Phi(x), with the normal distribution function.";
     GELU_TANH "" "gelu(Tensor self)" FloatOnly |x, _|
         x[0] * 0.5 * (((x[0] + x[0] * x[0] * x[0] * 0.044715) * (2.0 / std::f64::consts::PI).sqrt()).tanh() + 1.0), "gelu by its tanh approximation.";
     SILU_ROW "" "silu(Tensor self)" FloatOnly |x, _| x[0] * x[0].sigmoid(), "x sigmoid(x).";
