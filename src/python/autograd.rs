@@ -1,5 +1,6 @@
 //! The backward pass, hooks, graph nodes and custom functions for Python.
 
+use super::call::guarded;
 use super::tensor::{PyTensor, tensor_ref, wrap};
 use crate::autograd::{self, Ctx, Edge, Grads, Hook, Node};
 use crate::error::Error;
@@ -150,8 +151,7 @@ fn _backward(
         return Err(PyRuntimeError::new_err("'inputs' argument to backward() cannot be empty."));
     }
     let retain = retain_graph.unwrap_or(create_graph);
-    py.detach(|| autograd::backward(&roots, &given, retain, create_graph, inputs.as_deref()))?;
-    Ok(())
+    guarded("backward", || Ok(py.detach(|| autograd::backward(&roots, &given, retain, create_graph, inputs.as_deref()))?))
 }
 
 /// The gradients of `outputs` with respect to `inputs`.
@@ -168,7 +168,7 @@ fn _grad(
 ) -> PyResult<Vec<Option<Py<PyTensor>>>> {
     let (roots, inputs, given) = (tensors(outputs)?, tensors(inputs)?, optional_tensors(grad_outputs)?);
     let retain = retain_graph.unwrap_or(create_graph);
-    let grads = py.detach(|| autograd::grad(&roots, &inputs, &given, retain, create_graph, allow_unused))?;
+    let grads = guarded("grad", || Ok(py.detach(|| autograd::grad(&roots, &inputs, &given, retain, create_graph, allow_unused))?))?;
     grads.into_iter().map(|g| g.map(|g| wrap(py, g)).transpose()).collect()
 }
 

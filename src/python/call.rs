@@ -119,6 +119,12 @@ unsafe fn enter(
     }
 }
 
+/// Calls into the core from where no entry of the registry does: what unwinds becomes an exception. Computing what was
+/// pending may unwind (no memory, Ctrl-C), and so may any long kernel.
+pub fn guarded<R>(name: &str, f: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|p| Err(panic_error(name, p)))
+}
+
 /// A panic is a bug of ours; to Python it is a RuntimeError like any other.
 pub fn panic_error(name: &str, panic: Box<dyn std::any::Any + Send>) -> PyErr {
     // Errors from where no result could carry them (`storage::raise`).
@@ -257,7 +263,7 @@ fn memory_meets(a: &Tensor, b: &Tensor) -> bool {
 }
 
 /// `op(..., out=t)`: the result is written to `t`, which is resized where needed.
-fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+fn with_out<'py>(py: Python<'py>, op: &'static Op, mut args: Args, out: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let targets: Vec<Bound<'py, PyTensor>> = match out.cast::<PyTensor>() {
         Ok(t) => vec![t.clone()],
         Err(_) => out.try_iter()?.map(|o| Ok(o?.cast_into::<PyTensor>()?)).collect::<PyResult<_>>()?,
@@ -293,6 +299,12 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
             }
         }
     }
+    // Written in place where it fits, which the op checks. (To the ops on indices a target is the tensor to change.)
+    if let [t] = &targets[..]
+        && !op.schema.name.starts_with("index_")
+    {
+        args.target = Some(t.get().tensor());
+    }
     let results = match run(py, op, &args)? {
         Ret::Tensor(t) => vec![t],
         Ret::Tuple(ts) => ts,
@@ -303,6 +315,12 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, args: Args, out: &Bound<'py, 
     }
     for (t, r) in targets.iter().zip(results) {
         let mut o = t.get().tensor();
+        if r.same_storage(&o) && r.layout() == o.layout() {
+            // Written where it belongs already.
+            inplace::check_writable(&o)?;
+            o.storage().bump_version();
+            continue;
+        }
         if moves && !op.schema.name.starts_with("c") && o.dtype() != r.dtype() {
             return Err(PyRuntimeError::new_err(format!(
                 "Expected out tensor to have dtype {}, but got {} instead",

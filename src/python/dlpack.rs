@@ -1,5 +1,6 @@
 //! DLPack (https://dmlc.github.io/dlpack): tensors to and from other libraries without a copy.
 
+use super::call::guarded;
 use super::tensor::{PyTensor, wrap};
 use crate::device::Device;
 use crate::dtype::Dtype;
@@ -94,12 +95,13 @@ fn _to_dlpack<'py>(py: Python<'py>, x: &Bound<'py, PyTensor>) -> PyResult<Bound<
     if t.device() != Device::Cpu {
         return Err(PyBufferError::new_err(format!("Can't export a tensor on the {} device", t.device())));
     }
+    let data = guarded("dlpack", || Ok(t.exposed() as *mut c_void))?;
     let mut e = Box::new(Export {
         shape: t.shape().iter().map(|&s| s as i64).collect(),
         strides: t.strides().iter().map(|&s| s as i64).collect(),
         managed: Managed {
             tensor: DlTensor {
-                data: t.exposed() as *mut c_void,
+                data,
                 device: DlDevice { kind: CPU, id: 0 },
                 ndim: t.ndim() as i32,
                 dtype: type_of(t.dtype()),

@@ -367,7 +367,7 @@ pub fn getitem<'py>(slf: &Bound<'py, PyTensor>, index: &Bound<'py, PyAny>) -> Py
         // A full view of x is a tensor of its own.
         if std::sync::Arc::ptr_eq(&v.0, &x.0) { view::alias(&v) } else { v }
     } else if v.numel() >= DETACH || indices.iter().flatten().any(|t| t.numel() >= DETACH) {
-        py.detach(|| ops::index(&v, &indices))?
+        super::call::guarded("index", || Ok(py.detach(|| ops::index(&v, &indices))?))?
     } else {
         ops::index(&v, &indices)?
     };

@@ -1,5 +1,6 @@
 //! Data in and out: nested sequences, NumPy arrays, buffers, storages.
 
+use super::call::guarded;
 use super::convert::scalar_from;
 use super::tensor::{PyTensor, tensor_ref, wrap};
 use super::types::{PyDtype, device_from};
@@ -49,7 +50,7 @@ impl ArrayView {
         let strides: Vec<isize> = self.t.strides().iter().map(|s| s * size).collect();
         d.set_item("shape", PyTuple::new(py, self.t.shape())?)?;
         d.set_item("typestr", type_string(self.t.dtype()))?;
-        d.set_item("data", (self.t.exposed() as usize, self.read_only))?;
+        d.set_item("data", (guarded("numpy", || Ok(self.t.exposed() as usize))?, self.read_only))?;
         d.set_item("strides", PyTuple::new(py, strides)?)?;
         d.set_item("version", 3)?;
         Ok(d)

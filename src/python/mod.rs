@@ -15,6 +15,8 @@ mod types;
 use crate::error::Error;
 use pyo3::exceptions::{PyAssertionError, PyIndexError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use std::sync::OnceLock;
+use std::thread::ThreadId;
 
 pyo3::create_exception!(
     _core,
@@ -48,8 +50,28 @@ impl From<PyErr> for Error {
     }
 }
 
+/// Lets Ctrl-C stop a long kernel: the main thread, where Python handles signals, raises what a handler raises.
+fn heed_signals(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    static MAIN: OnceLock<ThreadId> = OnceLock::new();
+    let threading = m.py().import("threading")?;
+    let is_main = threading.call_method0("main_thread")?.is(&threading.call_method0("current_thread")?);
+    if is_main {
+        MAIN.get_or_init(|| std::thread::current().id());
+    }
+    crate::cpu::threads::set_ask(|| {
+        if MAIN.get() == Some(&std::thread::current().id()) {
+            let raised = Python::attach(|py| py.check_signals().err());
+            if let Some(e) = raised {
+                crate::storage::raise(e.into());
+            }
+        }
+    });
+    Ok(())
+}
+
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    heed_signals(m)?;
     types::register(m)?;
     tensor::register(m)?;
     interop::register(m)?;

@@ -1,6 +1,7 @@
 //! The Python class `Tensor`: attributes, numbers, operators. Everything with a name of its own among the
 //! ops comes from the registry; printing and the rarer methods are written in Python.
 
+use super::call::guarded;
 use super::convert::{scalar_from, scalar_object};
 use super::types::{PyDevice, dtype_object, size_object};
 use crate::device::Device;
@@ -84,7 +85,7 @@ fn binary<'py>(slf: &Bound<'py, PyTensor>, other: &Bound<'py, PyAny>, f: Binary)
     let x = slf.get().tensor();
     let big = x.numel() >= 1 << 15;
     let a = Operand::T(x);
-    let r = if big { py.detach(|| f(a, o))? } else { f(a, o)? };
+    let r = guarded("operator", || Ok(if big { py.detach(|| f(a, o))? } else { f(a, o)? }))?;
     Ok(wrap(py, r)?.into_bound(py).into_any())
 }
 
@@ -215,9 +216,9 @@ impl PyTensor {
         self.t.read().layout().offset
     }
     /// The address of the first element (0 for a tensor without elements).
-    fn data_ptr(&self) -> usize {
+    fn data_ptr(&self) -> PyResult<usize> {
         let t = self.t.read();
-        if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { t.exposed() as usize }
+        Ok(if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { guarded("data_ptr", || Ok(t.exposed() as usize))? })
     }
     #[pyo3(signature = (memory_format=None))]
     fn is_contiguous(&self, memory_format: Option<&Bound<'_, super::types::PyMemoryFormat>>) -> PyResult<bool> {
@@ -365,6 +366,7 @@ impl PyTensor {
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.tensor();
         t.check_data("tolist")?;
+        guarded("tolist", || Ok(t.ptr()))?;
         fn level<'py>(py: Python<'py>, t: &Tensor, dim: usize, at: usize) -> PyResult<Bound<'py, PyAny>> {
             if dim == t.ndim() {
                 return Ok(scalar_object(py, t.at(at)));
@@ -485,7 +487,8 @@ impl PyTensor {
         }
         let a = slf.get().tensor();
         let big = a.numel().max(b.numel()) >= 1 << 12;
-        let r = if big { py.detach(|| crate::ops::matmul::matmul(&a, &b))? } else { crate::ops::matmul::matmul(&a, &b)? };
+        let product = || Ok(if big { py.detach(|| crate::ops::matmul::matmul(&a, &b))? } else { crate::ops::matmul::matmul(&a, &b)? });
+        let r = guarded("matmul", product)?;
         Ok(wrap(py, r)?.into_bound(py).into_any())
     }
     fn __and__<'py>(slf: &Bound<'py, Self>, o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
