@@ -63,5 +63,5 @@ pub fn cast(op: &str, args: &Args) -> Result<Option<Args>> {
             })
         })
         .collect::<Result<_>>()?;
-    Ok(Some(Args { values, target: None }))
+    Ok(Some(Args { values, target: None, out: None }))
 }

@@ -81,10 +81,14 @@ pub struct Args {
     pub values: SmallVec<[Value; 6]>,
     /// The target of an in-place call: an op that can write there directly may, and answers it.
     pub target: Option<Tensor>,
+    /// `out=`: where an op may write its result if it fits, and answers it. Its content says nothing.
+    pub out: Option<Tensor>,
 }
 
 #[rustfmt::skip]
 impl Args {
+    /// Memory that is there for the result.
+    pub fn place(&self) -> Option<&Tensor> { self.target.as_ref().or(self.out.as_ref()) }
     pub fn t(&self, i: usize) -> &Tensor { self.ot(i).expect("a tensor") }
     pub fn ot(&self, i: usize) -> Option<&Tensor> { match &self.values[i] { Value::Tensor(t) => Some(t), _ => None } }
     pub fn ts(&self, i: usize) -> Vec<Tensor> { self.ots(i).iter().flatten().cloned().collect() }

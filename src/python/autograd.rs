@@ -168,7 +168,8 @@ fn _grad(
 ) -> PyResult<Vec<Option<Py<PyTensor>>>> {
     let (roots, inputs, given) = (tensors(outputs)?, tensors(inputs)?, optional_tensors(grad_outputs)?);
     let retain = retain_graph.unwrap_or(create_graph);
-    let grads = guarded("grad", || Ok(py.detach(|| autograd::grad(&roots, &inputs, &given, retain, create_graph, allow_unused))?))?;
+    let grads =
+        guarded("grad", || Ok(py.detach(|| autograd::grad(&roots, &inputs, &given, retain, create_graph, allow_unused))?))?;
     grads.into_iter().map(|g| g.map(|g| wrap(py, g)).transpose()).collect()
 }
 

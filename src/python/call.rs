@@ -153,7 +153,7 @@ fn invoke<'py>(b: &Binding, mut given: Given<'_, 'py>) -> PyResult<Bound<'py, Py
         out = (!o.is_none()).then_some(o);
     }
     let mut first = None;
-    let mut args = Args { values: smallvec::SmallVec::new(), target: None };
+    let mut args = Args { values: smallvec::SmallVec::new(), target: None, out: None };
     let mut objects = Objects::new();
     for op in &b.ops {
         match parse(&op.schema, &given, &mut args, &mut objects) {
@@ -299,11 +299,8 @@ fn with_out<'py>(py: Python<'py>, op: &'static Op, mut args: Args, out: &Bound<'
             }
         }
     }
-    // Written in place where it fits, which the op checks. (To the ops on indices a target is the tensor to change.)
-    if let [t] = &targets[..]
-        && !op.schema.name.starts_with("index_")
-    {
-        args.target = Some(t.get().tensor());
+    if let [t] = &targets[..] {
+        args.out = Some(t.get().tensor());
     }
     let results = match run(py, op, &args)? {
         Ret::Tensor(t) => vec![t],

@@ -487,7 +487,8 @@ impl PyTensor {
         }
         let a = slf.get().tensor();
         let big = a.numel().max(b.numel()) >= 1 << 12;
-        let product = || Ok(if big { py.detach(|| crate::ops::matmul::matmul(&a, &b))? } else { crate::ops::matmul::matmul(&a, &b)? });
+        let product =
+            || Ok(if big { py.detach(|| crate::ops::matmul::matmul(&a, &b))? } else { crate::ops::matmul::matmul(&a, &b)? });
         let r = guarded("matmul", product)?;
         Ok(wrap(py, r)?.into_bound(py).into_any())
     }

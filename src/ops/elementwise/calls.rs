@@ -13,7 +13,7 @@ fn with_alpha(plain: &'static Row, scaled: &'static Row, a: &Args) -> Result<Ret
     let operands = [a.operand(0).unwrap(), a.operand(1).unwrap()];
     let alpha = a.sc(2);
     if alpha.f64() == 1.0 {
-        return plain.call(&operands, &[], a.target.as_ref()).map(Ret::from);
+        return plain.call(&operands, &[], a.place()).map(Ret::from);
     }
     let common = result_type(&operands);
     ensure!(
@@ -26,7 +26,7 @@ fn with_alpha(plain: &'static Row, scaled: &'static Row, a: &Args) -> Result<Ret
         Runtime,
         "Boolean alpha only supported for Boolean results."
     );
-    scaled.call(&operands, &[alpha], a.target.as_ref()).map(Ret::from)
+    scaled.call(&operands, &[alpha], a.place()).map(Ret::from)
 }
 
 pub(in crate::ops) fn register(r: &mut Registry) {
@@ -58,11 +58,11 @@ pub(in crate::ops) fn register(r: &mut Registry) {
                 Some("floor") => &FLOOR_DIVIDE,
                 Some(m) => bail!(Runtime, "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{m}'"),
             };
-            row.call(&[a.operand(0).unwrap(), a.operand(1).unwrap()], &[], a.target.as_ref()).map(Ret::from)
+            row.call(&[a.operand(0).unwrap(), a.operand(1).unwrap()], &[], a.place()).map(Ret::from)
         });
     }
     r.op("fmi", "true_divide(Tensor self, Operand other) -> Tensor", "The quotient.", |a| {
-        DIV.call(&[a.operand(0).unwrap(), a.operand(1).unwrap()], &[], a.target.as_ref()).map(Ret::from)
+        DIV.call(&[a.operand(0).unwrap(), a.operand(1).unwrap()], &[], a.place()).map(Ret::from)
     });
     r.op("f", "rsub(Tensor self, Operand other, *, Scalar alpha=1) -> Tensor", "other - alpha * self.", |a| {
         let scaled = if a.sc(2).f64() == 1.0 {
@@ -97,7 +97,7 @@ pub(in crate::ops) fn register(r: &mut Registry) {
         |a| {
             let x = a.operand(0).unwrap();
             if a.int(1) == 0 {
-                return ROUND.call(&[x], &[], a.target.as_ref()).map(Ret::from);
+                return ROUND.call(&[x], &[], a.place()).map(Ret::from);
             }
             ensure!(
                 a.t(0).dtype().is_float(),
@@ -119,9 +119,9 @@ pub(in crate::ops) fn register(r: &mut Registry) {
         r.op("fmi", schema, "Limited to [min, max].", |a| {
             let x = a.operand(0).unwrap();
             match (a.operand(1), a.operand(2)) {
-                (Some(lo), Some(hi)) => CLAMP_ROW.call(&[x, lo, hi], &[], a.target.as_ref()),
-                (Some(lo), None) => CLAMP_MIN.call(&[x, lo], &[], a.target.as_ref()),
-                (None, Some(hi)) => CLAMP_MAX.call(&[x, hi], &[], a.target.as_ref()),
+                (Some(lo), Some(hi)) => CLAMP_ROW.call(&[x, lo, hi], &[], a.place()),
+                (Some(lo), None) => CLAMP_MIN.call(&[x, lo], &[], a.place()),
+                (None, Some(hi)) => CLAMP_MAX.call(&[x, hi], &[], a.place()),
                 (None, None) => bail!(Runtime, "torch.clamp: At least one of 'min' or 'max' must not be None"),
             }
             .map(Ret::from)

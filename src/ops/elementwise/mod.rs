@@ -217,6 +217,14 @@ pub fn apply(
     if target.is_some() || !out_dtype.is_float() {
         return Ok(out);
     }
+    finish(c, operands, params, common, out)
+}
+
+/// Records the gradient of a result, if anything requires one.
+fn finish(c: &Arc<Compiled>, operands: &[Operand], params: &[Scalar], common: Dtype, out: Tensor) -> Result<Tensor> {
+    if !crate::autograd::is_grad_enabled() {
+        return Ok(out);
+    }
     let tensors: SmallVec<[&Tensor; 3]> = operands
         .iter()
         .filter_map(|o| match o {
@@ -366,11 +374,16 @@ impl Row {
             }
         }
         some_tensor(self.name(), &operands)?;
-        self.call(&operands, &params, a.target.as_ref())
+        self.call(&operands, &params, a.place())
     }
 
     /// The row over operands: dtype rules, then [`apply`].
     pub fn call(&'static self, operands: &[Operand], params: &[Scalar], target: Option<&Tensor>) -> Result<Tensor> {
+        if target.is_none()
+            && let Some(done) = self.quick(operands, params)
+        {
+            return done;
+        }
         let common = result_type(operands);
         if common.is_complex() {
             return super::complex::elementwise(self.name(), operands, params);
@@ -444,6 +457,41 @@ impl Row {
     }
 }
 
+impl Row {
+    /// The most frequent small case, without the questions that [`Row::call`] has to ask: contiguous tensors of one shape and
+    /// one floating dtype in CPU memory, with a result of that dtype.
+    fn quick(&'static self, operands: &[Operand], params: &[Scalar]) -> Option<Result<Tensor>> {
+        let Operand::T(first) = operands.first()? else { return None };
+        let dtype = first.dtype();
+        let plain = |t: &Tensor| t.device() == crate::device::Device::Cpu && t.is_contiguous() && t.dtype() == dtype;
+        if !matches!(dtype, Dtype::F32 | Dtype::F64) || first.numel() > QUICK || !plain(first) {
+            return None;
+        }
+        match self.kind {
+            Kind::Arith | Kind::NoBool | Kind::Rounding | Kind::Division | Kind::Float | Kind::FloatOnly => {}
+            _ => return None,
+        }
+        for o in &operands[1..] {
+            match o {
+                Operand::T(t) if plain(t) && t.shape() == first.shape() => {}
+                Operand::S(s) if !s.dtype().is_complex() => {}
+                _ => return None,
+            }
+        }
+        let c = self.compiled();
+        if !eval::supports(&c.formula, dtype) {
+            return None;
+        }
+        Some(first.empty_like().and_then(|out| {
+            eval::run(&c.formula, operands, params, dtype, &out);
+            finish(c, operands, params, dtype, out)
+        }))
+    }
+}
+
+/// Elements up to which [`Row::quick`] is taken.
+const QUICK: usize = 1 << 12;
+
 /// Python's own numbers are not for us: one operand has to be a tensor.
 fn some_tensor(name: &str, operands: &[Operand]) -> Result<()> {
     let any = operands.iter().any(|o| matches!(o, Operand::T(_)));
@@ -489,6 +537,10 @@ pub fn pow(a: Operand, b: Operand) -> Result<Tensor> {
             let row = match s.f64() {
                 2.0 if !s.is_float() || !integral => Some(&SQUARE),
                 0.5 if !integral => Some(&SQRT_POW),
+                3.0 if !integral => Some(&CUBE_POW),
+                -0.5 if !integral => Some(&RSQRT_POW),
+                -1.0 if !integral => Some(&RECIP_POW),
+                -2.0 if !integral => Some(&RECIP_SQUARE_POW),
                 _ => None,
             };
             match row {

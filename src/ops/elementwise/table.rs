@@ -48,6 +48,10 @@ rows! {
     RECIPROCAL "fmi" "reciprocal(Tensor self)" Float |x, _| x[0].recip(), "1 / x.";
     SQUARE "fmi" "square(Tensor self)" Square = "PowBackward0" |x, _| x[0].square(), "x * x.";
     SQRT_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0].sqrt(), "The square root, as a power.";
+    CUBE_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0] * x[0] * x[0], "The third power.";
+    RECIP_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0].recip(), "1 / x, as a power.";
+    RECIP_SQUARE_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| (x[0] * x[0]).recip(), "1 / x^2, as a power.";
+    RSQRT_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0].rsqrt(), "1 / sqrt x, as a power.";
     POW_TENSOR "" "pow(Operand self, Operand exponent)" Arith = "PowBackward1" |x, _| E::pow(x[0], x[1]), "self to the power of exponent.";
     POW_SCALAR "" "pow(Operand self, Scalar exponent)" Arith = "PowBackward0" |x, p| E::pow(x[0], p[0]), "self to the power of exponent.";
     GCD "fmi" "gcd(Tensor self, Tensor other)" Ints |x, _| prim(Prim::Gcd, x), "Greatest common divisor.";
