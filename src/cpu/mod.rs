@@ -7,11 +7,16 @@
 pub mod isa;
 
 pub mod conv;
+pub mod cross_entropy;
 pub mod fft;
+pub mod float;
 pub mod gemm;
 pub mod linalg;
 pub mod math;
+pub mod norm;
 pub mod pool;
+pub mod reduce;
 pub mod resample;
+pub mod softmax;
 pub mod sort;
 pub mod threads;
