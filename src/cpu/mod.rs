@@ -7,12 +7,17 @@
 pub mod isa;
 
 pub mod conv;
+pub mod cross_entropy;
 pub mod fft;
+pub mod float;
 pub mod gemm;
 pub mod linalg;
 pub mod math;
 pub mod memory;
+pub mod norm;
 pub mod pool;
+pub mod reduce;
 pub mod resample;
+pub mod softmax;
 pub mod sort;
 pub mod threads;

@@ -152,3 +152,32 @@ fn power() {
         }
     }
 }
+
+#[test]
+fn exp_of_what_is_not_positive() {
+    multiversion! {
+        fn run(x: &[f32], y: &mut [f32]) {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = crate::cpu::math::exp_nonpositive::<FMA>(x);
+            }
+        }
+    }
+    let mut x: Vec<f32> = (0..2_000_000).map(|i| -(i as f32) * 5e-5).collect();
+    x.extend([-0.0, -f32::MIN_POSITIVE, -1e-45, f32::NEG_INFINITY, f32::from_bits(0x7fc0_01ff), f32::from_bits(0xffc0_0001)]);
+    for level in available() {
+        let mut y = vec![0.0; x.len()];
+        // SAFETY: the processor has the level.
+        unsafe { run::at(level, &x, &mut y) };
+        for (&x, &y) in x.iter().zip(&y) {
+            let want = f64::from(x).exp();
+            if want < 1.18e-38 {
+                assert!(y <= 1.2e-38, "{x}: {y}");
+            } else if x.is_nan() {
+                assert!(y.is_nan());
+            } else {
+                let ulp = f64::from(f32::from_bits((want as f32).to_bits() + 1)) - f64::from(want as f32);
+                assert!((f64::from(y) - want).abs() <= ulp, "{x}: {y} for {want}");
+            }
+        }
+    }
+}

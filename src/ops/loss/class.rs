@@ -1,15 +1,16 @@
 //! Losses of class predictions: negative log likelihood and cross entropy.
 
 use super::{Reduction, answer, classes};
-use crate::autograd::{record, save};
+use crate::autograd::{is_grad_enabled, record, save};
+use crate::cpu::cross_entropy as kernels;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::layout::{Dims, show};
-use crate::ops::elementwise::{DIV, EQ, MUL, NEG, WHERE, add, div, mul};
+use crate::ops::elementwise::{DIV, EQ, MUL, NEG, WHERE, add, div, mul, sub};
 use crate::ops::matmul::matmul;
-use crate::ops::norm::log_softmax;
 use crate::ops::norm::num::{Num, dense, dense_as, op1, ops};
+use crate::ops::norm::{log_softmax, softmax};
 use crate::ops::{Args, Registry, copy, reduce, view};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -39,6 +40,31 @@ impl Nll {
                 sum
             }
         }
+    }
+
+    /// The problem for the fused kernels; `T` is the dtype of the weight.
+    fn classes<T: Num>(&self, smoothing: f64) -> kernels::Classes<'_, T> {
+        let weight = self.weight.as_ref().map(|w| w.data::<T>());
+        kernels::Classes { n: self.c, target: self.target.data::<i64>(), ignore: self.ignore, weight, smoothing }
+    }
+
+    /// The gradient of [`fused`] in differentiable ops: `g w / total (softmax(x) - target)` with the smoothed target.
+    fn composed(&self, x: &Tensor, g: &Tensor, smoothing: f64, total: f64) -> Result<Tensor> {
+        let kind = x.dtype().compute();
+        let goal = Tensor::full(&[self.n, self.c], smoothing / self.c as f64, kind, x.device())?;
+        let scale = Tensor::zeros(&[self.n, 1], kind, x.device())?;
+        dispatch!(float "nll_loss", kind, T => {
+            let w = self.weight.as_ref().map(|w| w.data::<T>());
+            let (goal, scale) = (goal.data_mut::<T>(), scale.data_mut::<T>());
+            for (r, &t) in self.target.data::<i64>().iter().enumerate().filter(|(_, t)| **t != self.ignore) {
+                goal[r * self.c + t as usize] += T::of(1.0 - smoothing);
+                scale[r] = T::of(w.map_or(1.0, |w| Num_f64(w[t as usize])) / total);
+            }
+        });
+        let rows = if g.numel() == 1 { 1 } else { self.n };
+        let g = mul(&view::reshape_to(&copy::to_dtype(g, kind)?, &[rows, 1])?, &scale)?;
+        let p = softmax(&view::reshape_to(&copy::to_dtype(x, kind)?, &[self.n, self.c])?, 1, None)?;
+        copy::to_dtype(&view::reshape_to(&mul(&sub(&p, &goal)?, &g)?, x.shape())?, x.dtype())
     }
 
     /// `x` has values for every class; the result has one for every target, or one in all.
@@ -112,6 +138,12 @@ fn run_back(p: Nll, g: &Tensor, full: &Dims, shape: Dims) -> Result<Tensor> {
 
 /// The negative of the value at the target class. `x` is `[C]`, `[N, C]` or `[N, C, d1, ...]`. Differentiable.
 pub fn nll_loss(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignore: i64, red: Reduction) -> Result<Tensor> {
+    let (p, shape) = check(x, target, weight, ignore, red)?;
+    run(p, x, shape)
+}
+
+/// The checks of [`nll_loss`]; the problem, and the shape of the losses.
+fn check(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignore: i64, red: Reduction) -> Result<(Nll, Dims)> {
     let d = x.ndim();
     ensure!(d >= 1, Value, "Expected 1 or more dimensions (got 0)");
     if d == 1 {
@@ -196,7 +228,44 @@ pub fn nll_loss(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignore: i6
     let shape =
         if d == 1 { target.dims() } else { x.shape().iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, &s)| s).collect() };
     let weight = dense_as(weight, x.dtype().compute())?;
-    run(Nll { target: t, weight, ignore, red, n, c, inner }, x, shape)
+    Ok((Nll { target: t, weight, ignore, red, n, c, inner }, shape))
+}
+
+/// Cross entropy of rows of logits in one pass, forward and backward; `smoothing` only without weights.
+fn fused(p: Nll, x: &Tensor, shape: Dims, smoothing: f64) -> Result<Tensor> {
+    let from = dense(x)?;
+    let kind = from.dtype();
+    let stat = || Tensor::empty(&[p.n], kind, x.device());
+    let (loss, m, s) = (stat()?, stat()?, stat()?);
+    let total = if p.red == Reduction::Mean { p.total() } else { 1.0 };
+    let mut out = loss.clone();
+    dispatch!(float "nll_loss_out_frame", kind, T => {
+        let c = p.classes::<T>(smoothing);
+        kernels::forward(from.data::<T>(), c, loss.data_mut::<T>(), m.data_mut::<T>(), s.data_mut::<T>());
+        if p.red != Reduction::None {
+            out = Tensor::scalar(Num_f64(reduce::sum_row(loss.data::<T>())) / total, kind);
+        }
+    });
+    let out = copy::to_dtype(&out, x.dtype())?;
+    let out = if p.red == Reduction::None { view::reshape_to(&out, &shape)?.detach() } else { out };
+    let (xs, target) = (save(x), save(&p.target));
+    Ok(record("NllLossBackward0", &[x], out, move |ctx, g| {
+        let x = xs.get(ctx)?;
+        target.get(ctx)?;
+        if is_grad_enabled() {
+            return Ok(smallvec![Some(p.composed(&x, g, smoothing, total)?)]);
+        }
+        let (from, gd) = (dense(&x)?, dense(g)?);
+        let dx = from.empty_like()?;
+        dispatch!(float "nll_loss_backward_out_frame", kind, T => {
+            let gd = gd.data::<T>();
+            let one = T::of(Num_f64(gd.first().copied().unwrap_or(T::ZERO)) / total);
+            let each = p.red == Reduction::None;
+            let g = |r: usize| if each { gd[r] } else { one };
+            kernels::backward(from.data::<T>(), p.classes::<T>(smoothing), m.data::<T>(), s.data::<T>(), g, dx.data_mut::<T>());
+        });
+        Ok(smallvec![Some(copy::to_dtype(&dx, x.dtype())?)])
+    }))
 }
 
 /// Log-softmax and the loss of the target: class numbers, or probabilities of the shape of `x`. Differentiable.
@@ -219,10 +288,19 @@ pub fn cross_entropy(
         ensure!(ignore < 0, Runtime, "ignore_index is not supported for floating point target");
         return with_probabilities(x, target, weight, red, smoothing, class_dim);
     }
+    let rows = x.ndim() <= 2 && x.dtype().is_float();
     if smoothing == 0.0 {
+        if rows {
+            let (p, shape) = check(x, target, weight, ignore, red)?;
+            return fused(p, x, shape, 0.0);
+        }
         return nll_loss(&log_softmax(x, class_dim, None)?, target, weight, ignore, red);
     }
     ensure!(smoothing > 0.0 && smoothing <= 1.0, Runtime, "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}");
+    if rows && weight.is_none() {
+        let (p, shape) = check(x, target, weight, ignore, red)?;
+        return fused(p, x, shape, smoothing);
+    }
     let logp = log_softmax(x, class_dim, None)?;
     let nll = nll_loss(&logp, target, weight, ignore, red)?;
     let c = x.size(class_dim as usize);

@@ -1,8 +1,8 @@
 //! Layer norm: every row of the trailing dimensions on its own.
 
-use super::num::{Num, dense, dense_as, dot_row, op1, ops, sum_keep};
+use super::num::{Num, dense, dense_as, dot_row, op1, ops, rows_or_one, sum_keep};
 use crate::autograd::{Grads, is_grad_enabled, needs_grad, record, save};
-use crate::cpu::threads::{SendPtr, parallel_for};
+use crate::cpu::norm as kernels;
 use crate::error::Result;
 use crate::layout::{Dims, show, sizes};
 use crate::ops::elementwise::{ADD, MUL, RSQRT, mul, sub};
@@ -11,9 +11,6 @@ use crate::ops::{Registry, Ret, copy, reduce, view};
 use crate::tensor::Tensor;
 use crate::{dispatch, ensure};
 use smallvec::smallvec;
-
-/// Rows whose contributions to the gradients of weight and bias are added up first.
-const BLOCK: usize = 64;
 
 fn check(x: &Tensor, shape: &[i64], w: Option<&Tensor>, b: Option<&Tensor>) -> Result<Dims> {
     ensure!(
@@ -102,16 +99,10 @@ fn run(
     let n: usize = tail.iter().product();
     dispatch!(float "LayerNormKernelImpl", kind, T => {
         let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
-        let (to, m, s) = (SendPtr(out.data_mut::<T>().as_mut_ptr()), SendPtr(mean.data_mut::<T>().as_mut_ptr()), SendPtr(rstd.data_mut::<T>().as_mut_ptr()));
-        let from = from.data::<T>();
-        parallel_for(mean.numel(), (1 << 15) / n.max(1) + 1, |rows| {
-            for i in rows {
-                // SAFETY: each row has elements of its own in all three.
-                let (y, m, s) = unsafe { (std::slice::from_raw_parts_mut(to.get().add(i * n), n), &mut *m.get().add(i), &mut *s.get().add(i)) };
-                (*m, *s) = normalise(&from[i * n..(i + 1) * n], y, wd, bd, eps, center);
-            }
-        });
+        let (m, s) = (mean.data_mut::<T>(), rstd.data_mut::<T>());
+        kernels::forward(from.data::<T>(), n, wd, bd, eps, center, out.data_mut::<T>(), m, s);
     });
+    let stats = [save(&mean), save(&rstd)];
     let out = copy::to_dtype(&out, x.dtype())?;
     let (mean, rstd) = (copy::to_dtype(&mean, x.dtype())?, copy::to_dtype(&rstd, x.dtype())?);
     let mut inputs = vec![x];
@@ -128,7 +119,7 @@ fn run(
             let (dx, dw, db) = if is_grad_enabled() {
                 composed(&x, g, w.as_ref(), lead, eps, center)?
             } else {
-                backward(&x, g, w.as_ref(), lead, eps, center)?
+                backward(&x, g, w.as_ref(), [&stats[0].get(ctx)?, &stats[1].get(ctx)?], lead, center)?
             };
             grads[0] = Some(dx);
             if has_w {
@@ -155,57 +146,26 @@ pub fn moments<T: Num>(x: &[T], y: &mut [T], eps: f64, center: bool) -> (T, T) {
     (mean, T::ONE / (dot_row(y, y) / n + T::of(eps)).sqrt())
 }
 
-fn normalise<T: Num>(x: &[T], y: &mut [T], w: Option<&[T]>, b: Option<&[T]>, eps: f64, center: bool) -> (T, T) {
-    let (mean, rstd) = moments(x, y, eps, center);
-    match (w, b) {
-        (None, None) => y.iter_mut().for_each(|y| *y = *y * rstd),
-        (Some(w), None) => y.iter_mut().zip(w).for_each(|(y, &w)| *y = *y * rstd * w),
-        (None, Some(b)) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = *y * rstd + b),
-        (Some(w), Some(b)) => y.iter_mut().zip(w).zip(b).for_each(|((y, &w), &b)| *y = *y * rstd * w + b),
-    }
-    (mean, rstd)
-}
-
-/// Gradients of input, weight and bias.
-fn backward(x: &Tensor, g: &Tensor, w: Option<&Tensor>, lead: usize, eps: f64, center: bool) -> Result<(Tensor, Tensor, Tensor)> {
-    let (xd, gd) = (dense(x)?, dense(g)?);
+/// Gradients of input, weight and bias, from the mean and reciprocal deviation of every row.
+fn backward(
+    x: &Tensor,
+    g: &Tensor,
+    w: Option<&Tensor>,
+    stats: [&Tensor; 2],
+    lead: usize,
+    center: bool,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let (xd, gd) = (dense(x)?, rows_or_one(g, lead)?);
     let kind = xd.dtype();
     let wd = dense_as(w, kind)?;
     let dx = xd.empty_like()?;
     let tail = &x.shape()[lead..];
     let n: usize = tail.iter().product();
-    let rows: usize = x.shape()[..lead].iter().product();
-    let blocks = rows.div_ceil(BLOCK);
-    let partial = Tensor::zeros(&[2, blocks, n], kind, x.device())?;
+    let partial = Tensor::zeros(&[2, kernels::blocks(stats[0].numel()), n], kind, x.device())?;
     dispatch!(float "LayerNormBackwardKernelImpl", kind, T => {
         let wd = wd.as_ref().map(|t| t.data::<T>());
-        let (xd, gd) = (xd.data::<T>(), gd.data::<T>());
-        let (to, sums) = (SendPtr(dx.data_mut::<T>().as_mut_ptr()), SendPtr(partial.data_mut::<T>().as_mut_ptr()));
-        parallel_for(blocks, 1, |range| {
-            let (mut hat, mut gw) = (vec![T::ZERO; n], vec![T::ZERO; n]);
-            for block in range {
-                // SAFETY: each block has sums and rows of its own.
-                let (dw, db) = unsafe {
-                    (std::slice::from_raw_parts_mut(sums.get().add(block * n), n), std::slice::from_raw_parts_mut(sums.get().add((blocks + block) * n), n))
-                };
-                for i in block * BLOCK..((block + 1) * BLOCK).min(rows) {
-                    // SAFETY: as above.
-                    let dx = unsafe { std::slice::from_raw_parts_mut(to.get().add(i * n), n) };
-                    let (x, g) = (&xd[i * n..(i + 1) * n], &gd[i * n..(i + 1) * n]);
-                    let (_, rstd) = moments(x, &mut hat, eps, center);
-                    for k in 0..n {
-                        hat[k] *= rstd;
-                        dw[k] += g[k] * hat[k];
-                        db[k] += g[k];
-                        gw[k] = match wd { Some(w) => g[k] * w[k], None => g[k] };
-                    }
-                    let (m, p) = (if center { sum_row(&gw) / T::of(n as f64) } else { T::ZERO }, dot_row(&gw, &hat) / T::of(n as f64));
-                    for k in 0..n {
-                        dx[k] = rstd * (gw[k] - m - hat[k] * p);
-                    }
-                }
-            }
-        });
+        let (mean, rstd) = (stats[0].data::<T>(), stats[1].data::<T>());
+        kernels::backward(xd.data::<T>(), gd.data::<T>(), n, wd, mean, rstd, center, dx.data_mut::<T>(), partial.data_mut::<T>());
     });
     let total = reduce::sum(&partial, Some(&[1]), false, None)?;
     let (dw, db) = (view::select(&total, 0, 0)?, view::select(&total, 0, 1)?);

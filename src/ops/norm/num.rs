@@ -3,6 +3,7 @@
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::layout::Layout;
 use crate::ops::elementwise::Row;
 use crate::ops::{copy, reduce};
 use crate::tensor::Tensor;
@@ -96,6 +97,17 @@ fn exp_f32(x: f32) -> f32 {
 /// The values in the dtype that kernels compute in, row-major, without history.
 pub fn dense(x: &Tensor) -> Result<Tensor> {
     copy::contiguous(&copy::to_dtype(&x.detach(), x.dtype().compute())?)
+}
+
+/// As [`dense`], but where all rows of the dimensions from `lead` on are one and the same in memory (a gradient that was
+/// stretched), only that row.
+pub fn rows_or_one(x: &Tensor, lead: usize) -> Result<Tensor> {
+    let one = (0..lead.min(x.ndim())).all(|d| x.strides()[d] == 0 && x.shape()[d] > 0);
+    if !one || lead == 0 || lead > x.ndim() {
+        return dense(x);
+    }
+    let row = Layout::strided(&x.shape()[lead..], &x.strides()[lead..], x.layout().offset)?;
+    dense(&Tensor::from_parts(x.storage().clone(), row, x.dtype()))
 }
 
 /// An optional tensor as [`dense`], converted to `dtype`.

@@ -1,0 +1,4 @@
+//! Reductions of contiguous memory.
+
+pub mod kernels;
+pub mod ops;
