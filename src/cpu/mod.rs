@@ -11,6 +11,7 @@ pub mod fft;
 pub mod gemm;
 pub mod linalg;
 pub mod math;
+pub mod optim;
 pub mod pool;
 pub mod resample;
 pub mod sort;

@@ -23,6 +23,7 @@ pub mod matmul;
 pub mod misc;
 pub mod norm;
 pub mod numeric;
+pub mod optim;
 pub mod pool;
 pub mod random;
 pub mod reduce;
@@ -256,6 +257,7 @@ pub fn registry() -> &'static Registry {
             misc::register,
             norm::register,
             numeric::register,
+            optim::register,
             pool::register,
             random::register,
             reduce::register,
