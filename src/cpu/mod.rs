@@ -6,6 +6,7 @@
 #[macro_use]
 pub mod isa;
 
+pub mod attention;
 pub mod conv;
 pub mod fft;
 pub mod gemm;
@@ -14,5 +15,6 @@ pub mod math;
 pub mod optim;
 pub mod pool;
 pub mod resample;
+pub mod rnn;
 pub mod sort;
 pub mod threads;

@@ -28,6 +28,7 @@ pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod resample;
+pub mod rnn;
 pub mod scan;
 pub mod schema;
 pub mod sort;
@@ -262,6 +263,7 @@ pub fn registry() -> &'static Registry {
             random::register,
             reduce::register,
             resample::register,
+            rnn::register,
             scan::register,
             sort::register,
             view::register,

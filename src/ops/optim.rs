@@ -150,7 +150,9 @@ fn add_to_scalar(s: &Tensor, f: impl Fn(f64) -> f64) -> Result<f64> {
     match s.dtype() {
         Dtype::F32 => s.data_mut::<f32>()[0] = new as f32,
         Dtype::F64 => s.data_mut::<f64>()[0] = new,
-        d => bail!(Runtime, "the state entries of an optimizer that count have to be float32 or float64, got {}", d.scalar_name()),
+        d => {
+            bail!(Runtime, "the state entries of an optimizer that count have to be float32 or float64, got {}", d.scalar_name())
+        }
     }
     s.storage().bump_version();
     Ok(s.item()?.f64())
