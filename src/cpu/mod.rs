@@ -6,6 +6,7 @@
 #[macro_use]
 pub mod isa;
 
+pub mod attention;
 pub mod conv;
 pub mod cross_entropy;
 pub mod fft;
@@ -15,9 +16,11 @@ pub mod linalg;
 pub mod math;
 pub mod memory;
 pub mod norm;
+pub mod optim;
 pub mod pool;
 pub mod reduce;
 pub mod resample;
 pub mod softmax;
+pub mod rnn;
 pub mod sort;
 pub mod threads;

@@ -4,6 +4,7 @@ use super::Registry;
 
 mod attention;
 mod bag;
+mod flash;
 mod rows;
 
 pub use attention::scaled_dot_product_attention;

@@ -23,10 +23,12 @@ pub mod matmul;
 pub mod misc;
 pub mod norm;
 pub mod numeric;
+pub mod optim;
 pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod resample;
+pub mod rnn;
 pub mod scan;
 pub mod schema;
 pub mod sort;
@@ -260,10 +262,12 @@ pub fn registry() -> &'static Registry {
             misc::register,
             norm::register,
             numeric::register,
+            optim::register,
             pool::register,
             random::register,
             reduce::register,
             resample::register,
+            rnn::register,
             scan::register,
             sort::register,
             view::register,

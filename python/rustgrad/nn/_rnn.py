@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rustgrad as rg
+from rustgrad import _core
 from rustgrad._core import nn as _native
 
 __all__ = ["lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "run_layer"]
@@ -49,6 +50,11 @@ def _gru_step(x: Any, hidden_side: Any, h: Any) -> Any:
     return n + (x_z + h_z).sigmoid() * (h - n)
 
 
+def _one_step(mode: str, x: Any, h: Any, c: Any, w_hh: Any, bias: Any = None) -> Any:
+    """The next states (h,) or (h, c), from what the input gives the gates (N, gates H)."""
+    return _core._rnn_steps(mode, x.unsqueeze(0), h, c, w_hh, bias, False)[1:]
+
+
 def lstm_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> tuple[Any, Any]:
     """One LSTM step: input (N, I), hx = (h, c), each (N, H), weights (4H, I) and (4H, H) -> the next (h, c)."""
     if not isinstance(hx, (tuple, list)):
@@ -57,13 +63,14 @@ def lstm_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh:
     if len(hx) != 2:
         raise RuntimeError("lstm_cell expects two hidden states")
     _check_cell(input, tuple(hx), w_ih, w_hh, 4)
-    return _lstm_step(_native.linear(input, w_ih, b_ih) + _native.linear(hx[0], w_hh, b_hh), hx[1])
+    bias = b_ih if b_hh is None else b_hh if b_ih is None else b_ih + b_hh
+    return _one_step("LSTM", _native.linear(input, w_ih, bias), hx[0], hx[1], w_hh)
 
 
 def gru_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
     """One GRU step: input (N, I), hx (N, H), weights (3H, I) and (3H, H) -> the next h."""
     _check_cell(input, (hx,), w_ih, w_hh, 3)
-    return _gru_step(_native.linear(input, w_ih, b_ih), _native.linear(hx, w_hh, b_hh), hx)
+    return _one_step("GRU", _native.linear(input, w_ih, b_ih), hx, None, w_hh, b_hh)[0]
 
 
 def rnn_tanh_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
@@ -119,6 +126,17 @@ def _padded_direction(xs: Any, state: Any, step: Any, reverse: bool) -> tuple[An
     return rg.stack(outs, 0), state
 
 
+def _fused_direction(mode: str, params: list[Any], has_bias: bool, input: Any, state: Any, reverse: bool) -> Any:
+    """One direction of a layer over padded sequences (T, N, I): the output and the last states."""
+    w_ih, w_hh = params[0], params[1]
+    b_ih, b_hh = (params[2], params[3]) if has_bias else (None, None)
+    if has_bias and mode != "GRU":  # the hidden bias of a GRU stays inside the reset gate
+        b_ih, b_hh = b_ih + b_hh, None
+    c = state[1] if mode == "LSTM" else None
+    out, *state = _core._rnn_steps(mode, _native.linear(input, w_ih, b_ih), state[0], c, w_hh, b_hh, reverse)
+    return out, tuple(state)
+
+
 def _packed_direction(xs: Any, state: Any, step: Any, reverse: bool, sizes: list[int]) -> tuple[Any, Any]:
     """Sequences are sorted by length: forward they drop off the end of the batch, backward they join there."""
     steps = xs.split(sizes, 0)
@@ -165,13 +183,16 @@ def run_layer(mode: str, input: Any, hx: tuple[Any, ...], params: list[Any], has
         outs = []
         for d in range(directions):
             k = layer * directions + d
-            project, step = _stepper(mode, params[k * per:(k + 1) * per], has_bias)
+            own = params[k * per:(k + 1) * per]
             state = tuple(f[k] for f in firsts)
-            xs = project(input)
-            if batch_sizes is None:
-                out, state = _padded_direction(xs, state, step, d == 1)
-            else:
-                out, state = _packed_direction(xs, state, step, d == 1, batch_sizes)
+            if batch_sizes is None and per not in (3, 5):
+                out, state = _fused_direction(mode, own, has_bias, input, state, d == 1)
+            else:  # packed sequences, or an LSTM with projections
+                project, step = _stepper(mode, own, has_bias)
+                if batch_sizes is None:
+                    out, state = _padded_direction(project(input), state, step, d == 1)
+                else:
+                    out, state = _packed_direction(project(input), state, step, d == 1, batch_sizes)
             outs.append(out)
             finals.append(state)
         input = outs[0] if directions == 1 else rg.cat(outs, -1)

@@ -74,6 +74,11 @@ class Adagrad(_PerParameter):
         for state in self.state.values():
             state["sum"].share_memory_()
 
+    def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
+        return "adagrad", ("sum",), (
+            _number(group["lr"]), group["maximize"], group["weight_decay"], False, group["lr_decay"], group["eps"]
+        )
+
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         lr, lr_decay, eps = _number(group["lr"]), group["lr_decay"], group["eps"]
         weight_decay = group["weight_decay"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import rustgrad as rg
-from rustgrad import _core
 
 from .optimizer import (
     Item,
@@ -20,9 +19,6 @@ from .optimizer import (
 )
 
 __all__ = ["Adam"]
-
-_native = getattr(_core, "_adam_step", None)
-
 
 class Adam(_PerParameter):
     """Adam, with AMSGrad and decoupled weight decay as options."""
@@ -97,28 +93,21 @@ class Adam(_PerParameter):
             state["max_exp_avg_sq"] = _zeros(p)
         return state
 
+    def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
+        lr, (beta1, beta2), amsgrad = group["lr"], group["betas"], group["amsgrad"]
+        if isinstance(lr, rg.Tensor):
+            return None
+        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
+        decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
+        return "adam", names, (
+            lr, group["maximize"], decay, decoupled, _number(beta1), _number(beta2), group["eps"], amsgrad
+        )
+
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         lr, eps, weight_decay, amsgrad = group["lr"], group["eps"], group["weight_decay"], group["amsgrad"]
         decoupled, differentiable = group["decoupled_weight_decay"], self.defaults["differentiable"]
         beta1, beta2 = _number(group["betas"][0]), _number(group["betas"][1])
         tensor_lr = isinstance(lr, rg.Tensor)
-        if _native is not None and not differentiable and not tensor_lr:
-            params, grads, states = zip(*items, strict=True)
-            _native(
-                params,
-                grads,
-                [s["exp_avg"] for s in states],
-                [s["exp_avg_sq"] for s in states],
-                [s["max_exp_avg_sq"] for s in states] if amsgrad else [],
-                [s["step"] for s in states],
-                lr,
-                beta1,
-                beta2,
-                eps,
-                weight_decay,
-                decoupled,
-            )
-            return
         weight1, weight2 = 1 - beta1, 1 - beta2
         for p, grad, state in items:
             exp_avg, exp_avg_sq, step = state["exp_avg"], state["exp_avg_sq"], state["step"]

@@ -55,6 +55,11 @@ class Adamax(_PerParameter):
     def _init_state(self, group: dict[str, Any], p: Any, grad: Any) -> dict[str, Any]:
         return {"step": _scalar(0.0), "exp_avg": _zeros(p), "exp_inf": _zeros(p)}
 
+    def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
+        return "adamax", ("exp_avg", "exp_inf"), (
+            _number(group["lr"]), group["maximize"], group["weight_decay"], False, *group["betas"], group["eps"]
+        )
+
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         lr, (beta1, beta2), eps = _number(group["lr"]), group["betas"], group["eps"]
         weight_decay = group["weight_decay"]

@@ -67,6 +67,12 @@ class NAdam(_PerParameter):
     def _init_state(self, group: dict[str, Any], p: Any, grad: Any) -> dict[str, Any]:
         return {"step": _scalar(0.0), "mu_product": _scalar(1.0), "exp_avg": _zeros(p), "exp_avg_sq": _zeros(p)}
 
+    def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
+        decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
+        return "nadam", ("exp_avg", "exp_avg_sq", "mu_product"), (
+            _number(group["lr"]), group["maximize"], decay, decoupled, *group["betas"], group["eps"], group["momentum_decay"]
+        )
+
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         lr, (beta1, beta2), eps = _number(group["lr"]), group["betas"], group["eps"]
         weight_decay, decay, decoupled = (

@@ -439,20 +439,39 @@ class _PerParameter(Optimizer):
         """The state entries of a parameter that is stepped for the first time."""
         return {}
 
+    def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
+        """The core's rule, the state tensors it takes and its options; None where it has none for this group.
+
+        The options begin with lr, maximize, weight_decay and whether the decay is decoupled.
+        """
+        return None
+
+    def _fused_step(self, group: dict[str, Any], items: list[Item]) -> bool:
+        """Step all items in one call of the core; False where it cannot (complex numbers)."""
+        fused = None if self.defaults["differentiable"] else self._fused_rule(group)
+        if fused is None:
+            return False
+        rule, names, options = fused
+        params, grads, states = zip(*items, strict=True)
+        lists: list[Any] = [[s[name] for s in states] for name in names]
+        lists += [()] * (3 - len(lists))
+        done: bool = _core._optim_step(rule, params, grads, *lists, [s["step"] for s in states], options)
+        return done
+
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         """Apply one step to (parameter, gradient, state) triples; gradients are negated already to maximize."""
         raise NotImplementedError
 
     def _gather(self, group: dict[str, Any]) -> list[Item]:
         """The group's parameters that have a gradient, with their state made ready."""
-        maximize, all_state, items = group["maximize"], self.state, []
+        all_state, items = self.state, []
         for p in group["params"]:
             grad = p.grad
             if grad is not None:
                 state = all_state[p]
                 if not state:
                     state.update(self._init_state(group, p, grad))
-                items.append((p, -grad if maximize else grad, state))
+                items.append((p, grad, state))
         return items
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -467,7 +486,9 @@ class _PerParameter(Optimizer):
                 _core._set_grad_enabled(differentiable)
             for group in self.param_groups:
                 items = self._gather(group)
-                if items:
+                if items and not self._fused_step(group, items):
+                    if group["maximize"]:
+                        items = [(p, -grad, state) for p, grad, state in items]
                     self._update(group, items)
         finally:
             _core._set_grad_enabled(previous)

@@ -63,6 +63,12 @@ class RAdam(_PerParameter):
     def _init_state(self, group: dict[str, Any], p: Any, grad: Any) -> dict[str, Any]:
         return {"step": _scalar(0.0), "exp_avg": _zeros(p), "exp_avg_sq": _zeros(p)}
 
+    def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
+        decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
+        return "radam", ("exp_avg", "exp_avg_sq"), (
+            _number(group["lr"]), group["maximize"], decay, decoupled, *group["betas"], group["eps"]
+        )
+
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         lr, (beta1, beta2), eps = _number(group["lr"]), group["betas"], group["eps"]
         weight_decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]

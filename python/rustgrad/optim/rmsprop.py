@@ -63,6 +63,14 @@ class RMSprop(_PerParameter):
             state["grad_avg"] = _zeros(p)
         return state
 
+    def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
+        momentum, centered = group["momentum"], group["centered"]
+        names = ["square_avg"] + ["grad_avg"] * bool(centered) + ["momentum_buffer"] * (momentum > 0)
+        return "rmsprop", tuple(names), (
+            _number(group["lr"]), group["maximize"], group["weight_decay"], False, group["alpha"], group["eps"], momentum,
+            centered,
+        )
+
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         lr, alpha, eps, momentum = _number(group["lr"]), group["alpha"], group["eps"], group["momentum"]
         weight_decay, centered = group["weight_decay"], group["centered"]

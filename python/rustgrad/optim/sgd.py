@@ -11,9 +11,6 @@ from .optimizer import Item, ParamsT, _check_fused, _number, _PerParameter
 
 __all__ = ["SGD"]
 
-_native = getattr(_core, "_sgd_step", None)
-
-
 class SGD(_PerParameter):
     """Gradient descent with optional momentum (heavy ball or Nesterov) and weight decay."""
 
@@ -58,13 +55,37 @@ class SGD(_PerParameter):
         _check_fused(fused, foreach, differentiable)
 
     def _gather(self, group: dict[str, Any]) -> list[Item]:
-        maximize, keeps_state, all_state = group["maximize"], group["momentum"] != 0, self.state
+        keeps_state, all_state = group["momentum"] != 0, self.state
         items = []
         for p in group["params"]:
             grad = p.grad
             if grad is not None:  # without momentum no state comes into being
-                items.append((p, -grad if maximize else grad, all_state[p] if keeps_state else {}))
+                items.append((p, grad, all_state[p] if keeps_state else {}))
         return items
+
+    def _fused_step(self, group: dict[str, Any], items: list[Item]) -> bool:
+        if self.defaults["differentiable"]:
+            return False
+        momentum = group["momentum"]
+        options = (_number(group["lr"]), group["maximize"], _number(group["weight_decay"]), False, momentum,
+                   group["dampening"], group["nesterov"])
+        if momentum == 0:
+            params, grads, _ = zip(*items, strict=True)
+            done: bool = _core._optim_step("sgd", params, grads, (), (), (), (), (*options, False))
+            return done
+        # Parameters without a buffer get one, which starts as the gradient.
+        for first in (False, True):
+            part = [item for item in items if (item[2].get("momentum_buffer") is None) == first]
+            if part:
+                params, grads, states = zip(*part, strict=True)
+                buffers = [rg.empty_like(g) if first else s["momentum_buffer"] for g, s in zip(grads, states, strict=True)]
+                if not _core._optim_step("sgd", params, grads, buffers, (), (), (), (*options, first)):
+                    return False
+                if first:
+                    for state, buffer in zip(states, buffers, strict=True):
+                        state["momentum_buffer"] = buffer
+                    break
+        return True
 
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:
         lr, momentum, nesterov = group["lr"], group["momentum"], group["nesterov"]
@@ -72,16 +93,6 @@ class SGD(_PerParameter):
         differentiable = self.defaults["differentiable"]
         if not (differentiable and isinstance(lr, rg.Tensor)):
             lr = _number(lr)
-        if _native is not None and not differentiable:
-            params, grads, states = zip(*items, strict=True)
-            buffers = [s.get("momentum_buffer") for s in states]
-            buffers = _native(
-                params, grads, buffers, lr, momentum, dampening, _number(weight_decay), nesterov
-            )
-            if momentum != 0:
-                for state, buffer in zip(states, buffers, strict=True):
-                    state["momentum_buffer"] = buffer
-            return
         for p, grad, state in items:
             if weight_decay != 0:
                 grad = grad.add(p, alpha=weight_decay)

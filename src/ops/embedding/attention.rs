@@ -1,5 +1,6 @@
-//! Scaled dot-product attention, as products and a softmax.
+//! Scaled dot-product attention: what it accepts, and the way of products and a softmax.
 
+use super::flash::{Query, fused};
 use crate::dtype::{B8, Dtype};
 use crate::error::Result;
 use crate::expr::Operand;
@@ -50,7 +51,7 @@ fn check(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, p: f64, caus
 }
 
 /// Every head of keys or values, repeated for the query heads that share it.
-fn repeat_heads(x: &Tensor, times: usize) -> Result<Tensor> {
+pub(super) fn repeat_heads(x: &Tensor, times: usize) -> Result<Tensor> {
     if times == 1 {
         return Ok(x.clone());
     }
@@ -74,6 +75,25 @@ fn causal_mask(rows: usize, cols: usize) -> Result<Tensor> {
     Ok(m)
 }
 
+/// `softmax(q k^T scale + mask)`. Differentiable.
+pub(super) fn weights(q: &Tensor, k: &Tensor, mask: Option<&Tensor>, causal: bool, scale: f64) -> Result<Tensor> {
+    // Both sides get the root of the factor, so that the products stay small in half precision.
+    let root = scale.abs().sqrt();
+    let q = ops(&MUL, q, root.copysign(scale))?;
+    let k = ops(&MUL, k, root)?;
+    let scores = matmul(&q, &view::transpose(&k, -2, -1)?)?;
+    let causal =
+        if causal { Some(causal_mask(scores.shape()[scores.ndim() - 2], scores.shape()[scores.ndim() - 1])?) } else { None };
+    match causal.as_ref().or(mask) {
+        None => softmax(&scores, -1, None),
+        Some(m) if m.dtype() == Dtype::Bool => {
+            let hidden = Operand::S(f64::NEG_INFINITY.into());
+            safe_softmax(&WHERE.call(&[Operand::T(m.clone()), Operand::T(scores), hidden], &[], None)?, -1)
+        }
+        Some(m) => safe_softmax(&add(&scores, &copy::to_dtype(m, scores.dtype())?)?, -1),
+    }
+}
+
 /// `softmax(q k^T scale + mask) v`. Differentiable.
 #[allow(clippy::too_many_arguments)]
 pub fn scaled_dot_product_attention(
@@ -87,7 +107,7 @@ pub fn scaled_dot_product_attention(
     gqa: bool,
 ) -> Result<Tensor> {
     check(q, k, v, mask, p, causal)?;
-    let (mut k, mut v) = (k.clone(), v.clone());
+    let mut share = [1, 1];
     if gqa {
         ensure!(q.ndim() >= 3 && k.ndim() >= 3 && v.ndim() >= 3, Runtime, "enable_gqa needs a dimension for heads");
         let heads = q.shape()[q.ndim() - 3];
@@ -95,25 +115,20 @@ pub fn scaled_dot_product_attention(
         if hk == 0 || hv == 0 || heads % hk != 0 || heads % hv != 0 {
             bail!(Runtime, "Number of heads in key and value must divide the number of heads in query");
         }
-        (k, v) = (repeat_heads(&k, heads / hk)?, repeat_heads(&v, heads / hv)?);
+        share = [heads / hk, heads / hv];
     }
     let e = q.shape()[q.ndim() - 1];
     let scale = scale.unwrap_or_else(|| 1.0 / (e as f64).sqrt());
-    // Both sides get the root of the factor, so that the products stay small in half precision.
-    let root = scale.abs().sqrt();
-    let q = ops(&MUL, q, root.copysign(scale))?;
-    let k = ops(&MUL, &k, root)?;
-    let scores = matmul(&q, &view::transpose(&k, -2, -1)?)?;
-    let causal =
-        if causal { Some(causal_mask(scores.shape()[scores.ndim() - 2], scores.shape()[scores.ndim() - 1])?) } else { None };
-    let weights = match causal.as_ref().or(mask) {
-        None => softmax(&scores, -1, None)?,
-        Some(m) if m.dtype() == Dtype::Bool => {
-            let hidden = Operand::S(f64::NEG_INFINITY.into());
-            safe_softmax(&WHERE.call(&[Operand::T(m.clone()), Operand::T(scores), hidden], &[], None)?, -1)?
+    if p == 0.0 && q.dtype() != Dtype::F64 {
+        // Half precision is read and written as such, and computed in float32.
+        let single = |t: &Tensor| copy::to_dtype(t, Dtype::F32);
+        let (q32, k32, v32) = (single(q)?, single(k)?, single(v)?);
+        if let Some(out) = fused(Query { q: &q32, k: &k32, v: &v32, mask, causal, scale, share })? {
+            return copy::to_dtype(&out, q.dtype());
         }
-        Some(m) => safe_softmax(&add(&scores, &copy::to_dtype(m, scores.dtype())?)?, -1)?,
-    };
+    }
+    let (k, v) = (repeat_heads(k, share[0])?, repeat_heads(v, share[1])?);
+    let weights = weights(q, &k, mask, causal, scale)?;
     let weights = if p > 0.0 { crate::ops::random::dropout(&weights, p, true, false)? } else { weights };
     matmul(&weights, &v)
 }
