@@ -8,10 +8,12 @@
 
 mod columns;
 mod depthwise;
+mod winograd;
 
 use super::gemm::{GemmScalar, batched_gemm, gemm, gemm_panels, strided_panels, with_scratch};
 use super::threads::{SendPtr, num_threads, parallel_for, parallel_pieces};
 use columns::{ImageRows, Joint, Padded, Positions, Taps};
+use std::any::TypeId;
 
 /// Why a convolution has no shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +174,18 @@ fn spread(pieces: usize, f: impl Fn(usize) + Sync) {
     }
 }
 
+/// The slices as float32, if that is what they are.
+fn as_f32<T: 'static>(v: &[T]) -> Option<&[f32]> {
+    // SAFETY: a slice of the same type.
+    (TypeId::of::<T>() == TypeId::of::<f32>()).then(|| unsafe { std::slice::from_raw_parts(v.as_ptr().cast(), v.len()) })
+}
+
+/// As [`as_f32`], to write.
+fn as_f32_mut<T: 'static>(v: &mut [T]) -> Option<&mut [f32]> {
+    // SAFETY: a slice of the same type.
+    (TypeId::of::<T>() == TypeId::of::<f32>()).then(|| unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), v.len()) })
+}
+
 /// `y = conv(x, w) + bias`.
 pub fn conv_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     s.assert_lens(x, w, y);
@@ -183,6 +197,11 @@ pub fn conv_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], bias: Option
     }
     if s.depthwise() {
         return depthwise::forward(s, x, w, bias, y);
+    }
+    if let (Some(x), Some(w), Some(y)) = (as_f32(x), as_f32(w), as_f32_mut(y))
+        && winograd::forward(s, x, w, bias.and_then(as_f32), y)
+    {
+        return;
     }
     let (in_plane, kernel, plane) = s.planes();
     let (cig, cog) = (s.c_in / s.groups, s.c_out / s.groups);
@@ -291,6 +310,11 @@ pub fn conv_backward_input<T: GemmScalar>(s: &ConvShape, gy: &[T], w: &[T], gx: 
     }
     if s.depthwise() {
         return depthwise::backward_input(s, gy, w, gx);
+    }
+    if let (Some(gy), Some(w), Some(gx)) = (as_f32(gy), as_f32(w), as_f32_mut(gx))
+        && winograd::backward_input(s, gy, w, gx)
+    {
+        return;
     }
     if s.pointwise() && plane >= 32 {
         let gx = SendPtr(gx.as_mut_ptr());
@@ -422,6 +446,11 @@ pub fn conv_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw:
     }
     if s.depthwise() {
         return depthwise::backward_weight(s, x, gy, gw);
+    }
+    if let (Some(x), Some(gy), Some(gw)) = (as_f32(x), as_f32(gy), as_f32_mut(gw))
+        && winograd::backward_weight(s, x, gy, gw)
+    {
+        return;
     }
     let padded = Padded::new(s, cig);
     // Several images in one product make its sums long enough to pay for loading the result.
