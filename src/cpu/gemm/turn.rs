@@ -3,6 +3,34 @@
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::isa::Level;
 
+/// `dst[c * dst_stride + r] = rows[r][c]` for `c < cols`, at most 16 rows.
+///
+/// # Safety
+/// Every row has `cols` readable elements; the elements of `dst` are writable and no part of a row.
+pub unsafe fn transpose_rows<T: Copy>(rows: &[*const T], cols: usize, dst: *mut T, dst_stride: isize) {
+    // SAFETY: the caller's promise; the level is the processor's.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if size_of::<T>() == 4 && rows.len() <= 16 && crate::cpu::isa::level() >= Level::Avx512 {
+            let mut from = [rows[0].cast::<f32>(); 16];
+            for (from, row) in from.iter_mut().zip(rows) {
+                *from = row.cast();
+            }
+            for c in (0..cols).step_by(16) {
+                let to = dst.offset(c as isize * dst_stride);
+                x86::block(from.map(|f| f.wrapping_add(c)), rows.len(), (cols - c).min(16), to.cast(), dst_stride);
+            }
+            return;
+        }
+        for c in 0..cols {
+            let to = dst.offset(c as isize * dst_stride);
+            for (r, row) in rows.iter().enumerate() {
+                *to.add(r) = *row.add(c);
+            }
+        }
+    }
+}
+
 /// `dst[c * dst_stride + r] = src[r * src_stride + c]` for `r < rows`, `c < cols`.
 ///
 /// # Safety
@@ -17,7 +45,9 @@ pub unsafe fn transpose<T: Copy>(src: *const T, src_stride: isize, rows: usize, 
                 let (height, width) = ((rows - r).min(16), (cols - c).min(16));
                 #[cfg(target_arch = "x86_64")]
                 if size_of::<T>() == 4 && crate::cpu::isa::level() >= Level::Avx512 {
-                    x86::block(from.cast(), src_stride, height, width, to.cast(), dst_stride);
+                    let first = from.cast::<f32>();
+                    let lines = std::array::from_fn(|i| first.wrapping_offset(i as isize * src_stride));
+                    x86::block(lines, height, width, to.cast(), dst_stride);
                     continue;
                 }
                 plain(from, src_stride, height, width, to, dst_stride);
@@ -55,12 +85,12 @@ unsafe fn plain<T: Copy>(src: *const T, src_stride: isize, rows: usize, cols: us
 mod x86 {
     use std::arch::x86_64::*;
 
-    /// One block of at most 16 x 16 elements of four bytes.
+    /// One block of at most 16 x 16 elements of four bytes, from rows that lie anywhere.
     ///
     /// # Safety
     /// As for [`super::transpose`]; the processor has AVX-512 F.
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn block(src: *const f32, src_stride: isize, rows: usize, cols: usize, dst: *mut f32, dst_stride: isize) {
+    pub unsafe fn block(src: [*const f32; 16], rows: usize, cols: usize, dst: *mut f32, dst_stride: isize) {
         // SAFETY: masks hide what is outside; only rows and columns of the block are touched.
         unsafe {
             let (live_rows, live_cols) = ((0xffff_u32 >> (16 - rows)) as u16, (0xffff_u32 >> (16 - cols)) as u16);
@@ -69,12 +99,12 @@ mod x86 {
             let mut r = [_mm512_setzero_ps(); 16];
             if whole {
                 for i in 0..16 {
-                    r[i] = _mm512_loadu_ps(src.offset(i as isize * src_stride));
+                    r[i] = _mm512_loadu_ps(src[i]);
                 }
             } else {
                 for i in 0..16 {
                     let live = if i < rows { live_cols } else { 0 };
-                    r[i] = _mm512_maskz_loadu_ps(live, src.wrapping_offset(i as isize * src_stride));
+                    r[i] = _mm512_maskz_loadu_ps(live, src[i]);
                 }
             }
             // Pairs of rows, then fours: lane q of r[4g + i] is column 4q + i of rows 4g..4g + 4.
