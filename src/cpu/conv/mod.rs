@@ -451,38 +451,44 @@ fn fold<T: GemmScalar>(l: [T; 8]) -> T {
 }
 
 multiversion! {
-    /// The sum of a slice, in eight lanes and blocks of 1024 elements.
+    /// The sum of a slice, in 64 lanes and blocks of 4096 elements.
     fn sum<T: GemmScalar>(values: &[T]) -> T {
         let mut total = T::default();
-        for block in values.chunks(1024) {
-            let mut lanes = [T::default(); 8];
-            let eights = block.chunks_exact(8);
-            let rest = eights.remainder();
-            for eight in eights {
-                for i in 0..8 {
-                    lanes[i] += eight[i];
+        for block in values.chunks(4096) {
+            let mut lanes = [T::default(); 64];
+            let whole = block.chunks_exact(64);
+            let rest = whole.remainder();
+            for part in whole {
+                for i in 0..64 {
+                    lanes[i] += part[i];
                 }
             }
             for (lane, &value) in lanes.iter_mut().zip(rest) {
                 *lane += value;
             }
-            total += fold(lanes);
+            let mut few = [T::default(); 8];
+            for eight in lanes.chunks_exact(8) {
+                for i in 0..8 {
+                    few[i] += eight[i];
+                }
+            }
+            total += fold(few);
         }
         total
     }
 }
 
-/// The gradient of the bias: sums over images and positions, in order within a plane.
-pub fn conv_backward_bias<T: GemmScalar>(s: &ConvShape, gy: &[T], gb: &mut [T]) {
-    let (_, _, plane) = s.planes();
-    assert_eq!((gy.len(), gb.len()), (s.batch * s.c_out * plane, s.c_out));
+/// The gradient of the bias: sums over images and planes of `plane` elements, in order.
+pub fn conv_backward_bias<T: GemmScalar>(batch: usize, plane: usize, gy: &[T], gb: &mut [T]) {
+    let channels = gb.len();
+    assert_eq!(gy.len(), batch * channels * plane, "convolution bias");
     let out = SendPtr(gb.as_mut_ptr());
-    let grain = (1 << 16) / (s.batch * plane).max(1);
-    parallel_for(s.c_out, grain, |channels| {
-        for co in channels {
+    let grain = (1 << 18) / (batch * plane).max(1);
+    parallel_for(channels, grain, |range| {
+        for co in range {
             let mut total = T::default();
-            for image in 0..s.batch {
-                total += sum(&gy[(image * s.c_out + co) * plane..][..plane]);
+            for image in 0..batch {
+                total += sum(&gy[(image * channels + co) * plane..][..plane]);
             }
             // SAFETY: each channel is written by one piece.
             unsafe { *out.get().add(co) = total };
