@@ -1,17 +1,21 @@
 //! Convolution over contiguous `N C (D H W)` arrays; fewer spatial dimensions have leading ones.
 //!
 //! A convolution is a matrix product whose right operand, the unfolded image, is never stored: the
-//! panels of the product are filled from a padded copy of the image. Depthwise convolution has loops
-//! of its own. The order of every sum depends on the shape alone.
+//! panels of the product are filled from a padded copy of the image ([`columns`]). Where little would be shared, the
+//! padded image is read as it is ([`direct`]); 3 x 3 kernels have an algorithm of their own ([`winograd`]). The order of
+//! every sum depends on the shape alone.
 
 #![allow(clippy::too_many_arguments)]
 
 mod columns;
-mod depthwise;
+mod direct;
+mod winograd;
 
 use super::gemm::{GemmScalar, batched_gemm, gemm, gemm_panels, strided_panels, with_scratch};
 use super::threads::{SendPtr, num_threads, parallel_for, parallel_pieces};
 use columns::{ImageRows, Joint, Padded, Positions, Taps};
+use std::any::TypeId;
+use std::ops::Range;
 
 /// Why a convolution has no shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +176,33 @@ fn spread(pieces: usize, f: impl Fn(usize) + Sync) {
     }
 }
 
+/// Runs `f(piece, run)` for every piece; `run(g)` is to be called for what the piece does row by row, `g` getting ranges
+/// of rows. Pieces run side by side if there are enough of them for all threads, else their rows do. `work` is that of a
+/// piece, in multiply-adds.
+fn each_or_rows(pieces: usize, work: usize, rows: usize, f: impl Fn(usize, &dyn Fn(&(dyn Fn(Range<usize>) + Sync))) + Sync) {
+    const GRAIN: usize = 1 << 17;
+    if pieces >= num_threads() {
+        parallel_for(pieces, GRAIN / work.max(1), |range| {
+            range.for_each(|piece| f(piece, &|run| run(0..rows)));
+        });
+    } else {
+        let grain = GRAIN * rows / work.max(1);
+        (0..pieces).for_each(|piece| f(piece, &|run| parallel_for(rows, grain, run)));
+    }
+}
+
+/// The slices as float32, if that is what they are.
+fn as_f32<T: 'static>(v: &[T]) -> Option<&[f32]> {
+    // SAFETY: a slice of the same type.
+    (TypeId::of::<T>() == TypeId::of::<f32>()).then(|| unsafe { std::slice::from_raw_parts(v.as_ptr().cast(), v.len()) })
+}
+
+/// As [`as_f32`], to write.
+fn as_f32_mut<T: 'static>(v: &mut [T]) -> Option<&mut [f32]> {
+    // SAFETY: a slice of the same type.
+    (TypeId::of::<T>() == TypeId::of::<f32>()).then(|| unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), v.len()) })
+}
+
 /// `y = conv(x, w) + bias`.
 pub fn conv_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     s.assert_lens(x, w, y);
@@ -182,9 +213,17 @@ pub fn conv_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], bias: Option
         return;
     }
     if s.depthwise() {
-        return depthwise::forward(s, x, w, bias, y);
+        return direct::forward(s, x, w, bias, y);
+    }
+    if let (Some(x), Some(w), Some(y)) = (as_f32(x), as_f32(w), as_f32_mut(y))
+        && winograd::forward(s, x, w, bias.and_then(as_f32), y)
+    {
+        return;
     }
     let (in_plane, kernel, plane) = s.planes();
+    if direct::pays(s) && !(s.pointwise() && plane >= 32) {
+        return direct::forward(s, x, w, bias, y);
+    }
     let (cig, cog) = (s.c_in / s.groups, s.c_out / s.groups);
     let taps = cig * kernel;
     let y = SendPtr(y.as_mut_ptr());
@@ -228,12 +267,12 @@ pub fn conv_forward<T: GemmScalar>(s: &ConvShape, x: &[T], w: &[T], bias: Option
     // Small images share a product.
     let share = if plane >= 128 { 1 } else { 256_usize.div_ceil(plane).min(s.batch) };
     let chunks = s.batch.div_ceil(share);
-    let offsets = Taps::new(s, cig);
+    let padded = Padded::new(s, cig);
+    let offsets = Taps::new(s, &padded);
     spread(chunks * s.groups, |piece| {
         let (chunk, group) = (piece / s.groups, piece % s.groups);
         let first = chunk * share;
         let images = share.min(s.batch - first);
-        let padded = Padded::new(s, cig);
         with_scratch::<T, _>(padded.len(images), |scratch| {
             // SAFETY: the scratch has room for `images` padded images.
             unsafe { padded.fill(s, x, group * cig, first, images, scratch) };
@@ -290,7 +329,12 @@ pub fn conv_backward_input<T: GemmScalar>(s: &ConvShape, gy: &[T], w: &[T], gx: 
         return;
     }
     if s.depthwise() {
-        return depthwise::backward_input(s, gy, w, gx);
+        return direct::backward_input(s, gy, w, gx);
+    }
+    if let (Some(gy), Some(w), Some(gx)) = (as_f32(gy), as_f32(w), as_f32_mut(gx))
+        && winograd::backward_input(s, gy, w, gx)
+    {
+        return;
     }
     if s.pointwise() && plane >= 32 {
         let gx = SendPtr(gx.as_mut_ptr());
@@ -349,62 +393,7 @@ pub fn conv_backward_input<T: GemmScalar>(s: &ConvShape, gy: &[T], w: &[T], gx: 
             conv_forward(&turned, gy, flipped, None, gx);
         });
     }
-    // Columns of the product are added to where they came from.
-    let padded = Padded::new(s, cig);
-    let rows = s.output[0] * s.output[1];
-    let row = s.output[2];
-    let block = ((1 << 20) / (taps * row)).clamp(1, rows);
-    let out = SendPtr(gx.as_mut_ptr());
-    spread(s.batch * s.groups, |piece| {
-        let (image, group) = (piece / s.groups, piece % s.groups);
-        let weight = &w[group * cog * taps..][..cog * taps];
-        let from = &gy[(image * s.c_out + group * cog) * plane..][..cog * plane];
-        with_scratch::<T, _>(padded.len(1) + taps * block * row, |scratch| {
-            // SAFETY: the scratch has two parts: a padded image, and the columns of `block` rows.
-            let (sum, columns) = unsafe {
-                std::ptr::write_bytes(scratch.get(), 0, padded.len(1));
-                (scratch, SendPtr(scratch.get().add(padded.len(1))))
-            };
-            for row0 in (0..rows).step_by(block) {
-                let count = block.min(rows - row0);
-                let wide = count * row;
-                // SAFETY: rows `row0..row0 + count` of the gradient, all columns of the scratch.
-                unsafe {
-                    gemm(
-                        taps,
-                        wide,
-                        cog,
-                        weight.as_ptr(),
-                        1,
-                        taps as isize,
-                        from[row0 * row..].as_ptr(),
-                        plane as isize,
-                        1,
-                        columns.get(),
-                        wide as isize,
-                        1,
-                        false,
-                    );
-                }
-                let grain = (1 << 15) / (kernel * wide).max(1);
-                parallel_for(cig, grain, |channels| {
-                    for ci in channels {
-                        // SAFETY: channel `ci` of the padded image belongs to this piece.
-                        unsafe {
-                            let image = padded.channel(sum, ci);
-                            let from = columns.slice(ci * kernel * wide, kernel * wide);
-                            padded.scatter(s, image, from, row0, count);
-                        }
-                    }
-                });
-            }
-            let at = (image * s.c_in + group * cig) * in_plane;
-            // SAFETY: this piece's channels of `gx`.
-            let to = unsafe { out.slice(at, cig * in_plane) };
-            // SAFETY: the padded image is complete.
-            unsafe { padded.crop(s, sum, to) };
-        });
-    });
+    direct::backward_input(s, gy, w, gx);
 }
 
 /// The gradient of the weight.
@@ -421,13 +410,21 @@ pub fn conv_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw:
         return;
     }
     if s.depthwise() {
-        return depthwise::backward_weight(s, x, gy, gw);
+        return direct::backward_weight(s, x, gy, gw);
+    }
+    if let (Some(x), Some(gy), Some(gw)) = (as_f32(x), as_f32(gy), as_f32_mut(gw))
+        && winograd::backward_weight(s, x, gy, gw)
+    {
+        return;
+    }
+    if direct::correlates(s) {
+        return direct::backward_weight(s, x, gy, gw);
     }
     let padded = Padded::new(s, cig);
     // Several images in one product make its sums long enough to pay for loading the result.
     let most = ((16 << 20) / padded.len(1).max(1)).max(1);
     let share = 1024_usize.div_ceil(plane).min(most).min(s.batch);
-    let offsets = Taps::new(s, cig);
+    let offsets = Taps::new(s, &padded);
     let out = SendPtr(gw.as_mut_ptr());
     spread(s.groups, |group| {
         with_scratch::<T, _>(padded.len(share), |scratch| {
@@ -448,17 +445,50 @@ pub fn conv_backward_weight<T: GemmScalar>(s: &ConvShape, x: &[T], gy: &[T], gw:
     });
 }
 
-/// The gradient of the bias: sums over images and positions, in order within a plane.
-pub fn conv_backward_bias<T: GemmScalar>(s: &ConvShape, gy: &[T], gb: &mut [T]) {
-    let (_, _, plane) = s.planes();
-    assert_eq!((gy.len(), gb.len()), (s.batch * s.c_out * plane, s.c_out));
+#[inline(always)]
+fn fold<T: GemmScalar>(l: [T; 8]) -> T {
+    ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+}
+
+multiversion! {
+    /// The sum of a slice, in 64 lanes and blocks of 4096 elements.
+    fn sum<T: GemmScalar>(values: &[T]) -> T {
+        let mut total = T::default();
+        for block in values.chunks(4096) {
+            let mut lanes = [T::default(); 64];
+            let whole = block.chunks_exact(64);
+            let rest = whole.remainder();
+            for part in whole {
+                for i in 0..64 {
+                    lanes[i] += part[i];
+                }
+            }
+            for (lane, &value) in lanes.iter_mut().zip(rest) {
+                *lane += value;
+            }
+            let mut few = [T::default(); 8];
+            for eight in lanes.chunks_exact(8) {
+                for i in 0..8 {
+                    few[i] += eight[i];
+                }
+            }
+            total += fold(few);
+        }
+        total
+    }
+}
+
+/// The gradient of the bias: sums over images and planes of `plane` elements, in order.
+pub fn conv_backward_bias<T: GemmScalar>(batch: usize, plane: usize, gy: &[T], gb: &mut [T]) {
+    let channels = gb.len();
+    assert_eq!(gy.len(), batch * channels * plane, "convolution bias");
     let out = SendPtr(gb.as_mut_ptr());
-    let grain = (1 << 16) / (s.batch * plane).max(1);
-    parallel_for(s.c_out, grain, |channels| {
-        for co in channels {
+    let grain = (1 << 18) / (batch * plane).max(1);
+    parallel_for(channels, grain, |range| {
+        for co in range {
             let mut total = T::default();
-            for image in 0..s.batch {
-                total += depthwise::sum(&gy[(image * s.c_out + co) * plane..][..plane]);
+            for image in 0..batch {
+                total += sum(&gy[(image * channels + co) * plane..][..plane]);
             }
             // SAFETY: each channel is written by one piece.
             unsafe { *out.get().add(co) = total };

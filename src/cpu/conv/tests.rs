@@ -63,7 +63,7 @@ fn check(s: &ConvShape) {
     conv_backward_weight(s, &x, &g, &mut out);
     assert_eq!(out, gw, "{s:?}");
     let mut out = vec![f64::NAN; s.c_out];
-    conv_backward_bias(s, &g, &mut out);
+    conv_backward_bias(s.batch, s.output.iter().product(), &g, &mut out);
     for (co, &got) in out.iter().enumerate() {
         let want: f64 = (0..s.batch)
             .map(|n| {

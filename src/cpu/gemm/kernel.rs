@@ -16,6 +16,19 @@ pub type Tile<T> = unsafe fn(usize, *const T, isize, isize, *const T, isize, *mu
 /// Arguments: k, a, lda, b, ldb, c, rsc, csc, accumulate.
 pub type Dots<T> = unsafe fn(usize, *const T, isize, *const T, isize, *mut T, isize, isize, bool);
 
+/// `c[R x V*lanes] = start[R] + a[R x k] * b`, where row `p` of `b` begins at `offsets[p]`: a tile of a convolution.
+/// Column `p` of `a` is contiguous. Without `start` (null) the sums begin at zero.
+/// Arguments: k, a, csa, b, offsets, start, c, ldc, tail.
+pub type Taps<T> = unsafe fn(usize, *const T, isize, *const T, *const usize, *const T, *mut T, isize, usize);
+
+/// As [`Taps`] for one row of `a`, over several lines of positions: line `q` of `b` begins `q * step` further on, that of
+/// `c` at `q * ldc`. Arguments: k, a, b, step, offsets, start, c, ldc, tail.
+pub type Lines<T> = unsafe fn(usize, *const T, *const T, isize, *const usize, *const T, *mut T, isize, usize);
+
+/// `c[i, j] (+)= dot(a row i, b from offsets[j])`: the gradient of a convolution's weight.
+/// Arguments: k, a, lda, b, offsets, c, rsc, accumulate.
+pub type Correlate<T> = unsafe fn(usize, *const T, isize, *const T, *const usize, *mut T, isize, bool);
+
 /// The kernels of one instruction set.
 pub struct Kernels<T: 'static> {
     /// Name of the instruction set, for reports.
@@ -32,6 +45,12 @@ pub struct Kernels<T: 'static> {
     pub row: &'static [Tile<T>; 8],
     /// `[rows of a - 1][rows of b - 1]`.
     pub dots: &'static [[Dots<T>; 4]; 4],
+    /// `[rows - 1][vectors - 1]`.
+    pub taps: &'static [[Taps<T>; 2]],
+    /// `[vectors - 1]`: the number of lines that a kernel takes together, the kernel, and that for one line.
+    pub lines: &'static [(usize, Lines<T>, Lines<T>); 8],
+    /// `[rows of a - 1][offsets - 1]`.
+    pub correlate: &'static [[Correlate<T>; 9]; 2],
 }
 
 impl<T> Kernels<T> {
@@ -193,6 +212,154 @@ macro_rules! kernels {
                 }
             }
 
+            /// # Safety
+            /// The CPU has the instruction set; the elements are readable or writable as `Taps` describes; columns
+            /// beyond `tail` are not touched.
+            $(#[$feature])?
+            unsafe fn taps<const R: usize, const V: usize>(
+                k: usize,
+                a: *const $t,
+                csa: isize,
+                b: *const $t,
+                offsets: *const usize,
+                start: *const $t,
+                c: *mut $t,
+                ldc: isize,
+                tail: usize,
+            ) {
+                // SAFETY: the caller's promise; `mask` hides the columns beyond `tail`.
+                unsafe {
+                    let mask = $mask(tail);
+                    let mut acc = [[$zero(); V]; R];
+                    if !start.is_null() {
+                        for r in 0..R {
+                            acc[r] = [$set1(*start.add(r)); V];
+                        }
+                    }
+                    let mut ap = a;
+                    for p in 0..k {
+                        let bp = b.add(*offsets.add(p));
+                        let mut bv = [$zero(); V];
+                        for v in 0..V - 1 {
+                            bv[v] = $load(bp.add(v * $lanes));
+                        }
+                        bv[V - 1] = $loadm(mask, bp.wrapping_add((V - 1) * $lanes));
+                        for r in 0..R {
+                            let av = $set1(*ap.add(r));
+                            for v in 0..V {
+                                acc[r][v] = $fma(av, bv[v], acc[r][v]);
+                            }
+                        }
+                        ap = ap.wrapping_offset(csa);
+                    }
+                    for r in 0..R {
+                        let row = c.offset(r as isize * ldc);
+                        for v in 0..V - 1 {
+                            $store(row.add(v * $lanes), acc[r][v]);
+                        }
+                        $storem(mask, row.add((V - 1) * $lanes), acc[r][V - 1]);
+                    }
+                }
+            }
+
+            /// # Safety
+            /// As for `taps`.
+            $(#[$feature])?
+            unsafe fn lines<const Q: usize, const V: usize>(
+                k: usize,
+                a: *const $t,
+                b: *const $t,
+                step: isize,
+                offsets: *const usize,
+                start: *const $t,
+                c: *mut $t,
+                ldc: isize,
+                tail: usize,
+            ) {
+                // SAFETY: the caller's promise; `mask` hides the columns beyond `tail`.
+                unsafe {
+                    let mask = $mask(tail);
+                    let first = if start.is_null() { $zero() } else { $set1(*start) };
+                    let mut acc = [[first; V]; Q];
+                    for p in 0..k {
+                        let av = $set1(*a.add(p));
+                        let bp = b.add(*offsets.add(p));
+                        for q in 0..Q {
+                            let bp = bp.offset(q as isize * step);
+                            for v in 0..V - 1 {
+                                acc[q][v] = $fma(av, $load(bp.add(v * $lanes)), acc[q][v]);
+                            }
+                            let last = $loadm(mask, bp.wrapping_add((V - 1) * $lanes));
+                            acc[q][V - 1] = $fma(av, last, acc[q][V - 1]);
+                        }
+                    }
+                    for q in 0..Q {
+                        let row = c.offset(q as isize * ldc);
+                        for v in 0..V - 1 {
+                            $store(row.add(v * $lanes), acc[q][v]);
+                        }
+                        $storem(mask, row.add((V - 1) * $lanes), acc[q][V - 1]);
+                    }
+                }
+            }
+
+            /// # Safety
+            /// The CPU has the instruction set; `R` rows of `a` and `C` rows of `b` have `k` elements.
+            $(#[$feature])?
+            unsafe fn correlate<const R: usize, const C: usize>(
+                k: usize,
+                a: *const $t,
+                lda: isize,
+                b: *const $t,
+                offsets: *const usize,
+                c: *mut $t,
+                rsc: isize,
+                accumulate: bool,
+            ) {
+                // SAFETY: the caller's promise; the last partial vector is masked.
+                unsafe {
+                    let mut from = [b; C];
+                    for j in 0..C {
+                        from[j] = b.add(*offsets.add(j));
+                    }
+                    let mut acc = [[$zero(); C]; R];
+                    let mut p = 0;
+                    while p + $lanes <= k {
+                        let mut av = [$zero(); R];
+                        for r in 0..R {
+                            av[r] = $load(a.offset(r as isize * lda).add(p));
+                        }
+                        for j in 0..C {
+                            let bv = $load(from[j].add(p));
+                            for r in 0..R {
+                                acc[r][j] = $fma(av[r], bv, acc[r][j]);
+                            }
+                        }
+                        p += $lanes;
+                    }
+                    if p < k {
+                        let mask = $mask(k - p);
+                        let mut av = [$zero(); R];
+                        for r in 0..R {
+                            av[r] = $loadm(mask, a.offset(r as isize * lda).add(p));
+                        }
+                        for j in 0..C {
+                            let bv = $loadm(mask, from[j].add(p));
+                            for r in 0..R {
+                                acc[r][j] = $fma(av[r], bv, acc[r][j]);
+                            }
+                        }
+                    }
+                    for r in 0..R {
+                        for j in 0..C {
+                            let at = c.offset(r as isize * rsc).add(j);
+                            let value = $sum(acc[r][j]);
+                            *at = if accumulate { *at + value } else { value };
+                        }
+                    }
+                }
+            }
+
             pub static KERNELS: Kernels<$t> = Kernels {
                 name: $name,
                 mr: $mr,
@@ -209,6 +376,23 @@ macro_rules! kernels {
                     [dots::<2, 1>, dots::<2, 2>, dots::<2, 3>, dots::<2, 4>],
                     [dots::<3, 1>, dots::<3, 2>, dots::<3, 3>, dots::<3, 4>],
                     [dots::<4, 1>, dots::<4, 2>, dots::<4, 3>, dots::<4, 4>],
+                ],
+                taps: &[$([taps::<$r, 1>, taps::<$r, 2>]),*],
+                lines: &[
+                    (8, lines::<8, 1>, lines::<1, 1>), (4, lines::<4, 2>, lines::<1, 2>),
+                    (2, lines::<2, 3>, lines::<1, 3>), (2, lines::<2, 4>, lines::<1, 4>),
+                    (1, lines::<1, 5>, lines::<1, 5>), (1, lines::<1, 6>, lines::<1, 6>),
+                    (1, lines::<1, 7>, lines::<1, 7>), (1, lines::<1, 8>, lines::<1, 8>),
+                ],
+                correlate: &[
+                    [
+                        correlate::<1, 1>, correlate::<1, 2>, correlate::<1, 3>, correlate::<1, 4>, correlate::<1, 5>,
+                        correlate::<1, 6>, correlate::<1, 7>, correlate::<1, 8>, correlate::<1, 9>,
+                    ],
+                    [
+                        correlate::<2, 1>, correlate::<2, 2>, correlate::<2, 3>, correlate::<2, 4>, correlate::<2, 5>,
+                        correlate::<2, 6>, correlate::<2, 7>, correlate::<2, 8>, correlate::<2, 9>,
+                    ],
                 ],
             };
         }

@@ -11,11 +11,13 @@ mod int;
 mod kernel;
 mod pack;
 mod packed;
+mod turn;
 
 pub use int::{IntScalar, batched_gemm_int, gemm_int};
 pub use kernel::{GemmScalar, Kernels};
 pub use pack::{pack_panel, with_scratch};
 pub use packed::{Panels, gemm_panels, strided_panels};
+pub use turn::{transpose, transpose_rows};
 
 use super::threads::{SendPtr, in_parallel, num_threads, parallel_for, parallel_pieces};
 use packed::Strided;

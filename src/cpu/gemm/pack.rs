@@ -1,6 +1,7 @@
 //! Copies operand blocks into panels that a kernel reads from one end to the other.
 
 use super::super::threads::SendPtr;
+use super::turn::transpose;
 use std::cell::RefCell;
 
 /// Scratch kept per thread for the next call, in bytes; larger blocks are freed.
@@ -105,38 +106,17 @@ pub unsafe fn pack_panel<T: Copy + Default>(
             }
             return;
         }
-        // A transposition: blocks of 16 steps keep both sides in the first-level cache.
-        let mut p0 = 0;
-        while p0 < depth {
-            let p1 = (p0 + 16).min(depth);
-            if p1 - p0 == 16 && step == 1 {
-                let mut i = 0;
-                while i + 4 <= width {
-                    let rows = [0, 1, 2, 3].map(|r| src.offset((i as isize + r) * across + p0 as isize));
-                    for p in 0..16 {
-                        let to = dst.add((p0 + p) * full + i);
-                        for (r, row) in rows.iter().enumerate() {
-                            *to.add(r) = *row.add(p);
-                        }
-                    }
-                    i += 4;
-                }
-                while i < width {
-                    let row = src.offset(i as isize * across + p0 as isize);
-                    for p in 0..16 {
-                        *dst.add((p0 + p) * full + i) = *row.add(p);
-                    }
-                    i += 1;
-                }
-            } else {
-                for i in 0..width {
-                    let row = src.offset(i as isize * across);
-                    for p in p0..p1 {
-                        *dst.add(p * full + i) = *row.offset(p as isize * step);
-                    }
+        if step == 1 {
+            return transpose(src, across, width, depth, dst, full as isize);
+        }
+        // Blocks of 16 steps keep both sides in the first-level cache.
+        for p0 in (0..depth).step_by(16) {
+            for i in 0..width {
+                let row = src.offset(i as isize * across);
+                for p in p0..(p0 + 16).min(depth) {
+                    *dst.add(p * full + i) = *row.offset(p as isize * step);
                 }
             }
-            p0 = p1;
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use super::super::complex::conj_physical;
 use super::super::{copy, reduce};
-use crate::autograd::{Grads, needs_grad, record, save};
-use crate::cpu::conv::{ConvShape, conv_backward_input, conv_backward_weight, conv_forward};
+use crate::autograd::{Grads, is_grad_enabled, needs_grad, record, save};
+use crate::cpu::conv::{ConvShape, conv_backward_bias, conv_backward_input, conv_backward_weight, conv_forward};
 use crate::device::Device;
 use crate::dtype::{Cplx, Dtype};
 use crate::error::Result;
 use crate::layout::Dims;
 use crate::tensor::Tensor;
-use crate::{bail, ensure};
+use crate::{bail, dispatch, ensure};
 use smallvec::{SmallVec, smallvec};
 use std::num::Wrapping;
 use std::ops::{Add, AddAssign, Mul};
@@ -70,6 +70,9 @@ pub fn bilinear(map: Map, plan: &Arc<Plan>, a: &Tensor, b: &Tensor, bias: Option
     let (plan, biased) = (plan.clone(), bias.is_some());
     Ok(record(name, &inputs, out, move |ctx, g| {
         const NAME: &str = "ConvolutionBackwardBackward0";
+        // Both maps and the sum want it dense; without a graph to keep, one copy serves them.
+        let dense = if is_grad_enabled() { g.clone() } else { copy::contiguous(g)? };
+        let g = &dense;
         let ga = match &sb {
             Some(b) if ctx.needs(ia) => {
                 let b = conj(b.get(ctx)?)?;
@@ -94,11 +97,23 @@ pub fn bilinear(map: Map, plan: &Arc<Plan>, a: &Tensor, b: &Tensor, bias: Option
         };
         let mut grads: Grads = if ia == 0 { smallvec![ga, gb] } else { smallvec![gb, ga] };
         if biased {
-            let dims: Vec<i64> = (0..g.ndim() as i64).filter(|&d| d != 1).collect();
-            grads.push(if ctx.needs(2) { Some(reduce::sum(g, Some(&dims), false, None)?) } else { None });
+            grads.push(if ctx.needs(2) { Some(bias_gradient(g)?) } else { None });
         }
         Ok(grads)
     }))
+}
+
+/// The sum of `[N, C, ...]` over all dimensions but the second.
+fn bias_gradient(g: &Tensor) -> Result<Tensor> {
+    let fits = matches!(g.dtype(), Dtype::F32 | Dtype::F64) && g.device() != Device::Meta && g.is_contiguous();
+    if fits && !is_grad_enabled() && g.numel() > 0 {
+        let out = Tensor::empty(&g.shape()[1..2], g.dtype(), g.device())?;
+        let (batch, plane) = (g.shape()[0], g.shape()[2..].iter().product());
+        dispatch!(float "convolution_backward", g.dtype(), T => conv_backward_bias::<T>(batch, plane, g.data(), out.data_mut()));
+        return Ok(out);
+    }
+    let dims: Vec<i64> = (0..g.ndim() as i64).filter(|&d| d != 1).collect();
+    reduce::sum(g, Some(&dims), false, None)
 }
 
 fn conj(t: Tensor) -> Result<Tensor> {
