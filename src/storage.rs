@@ -32,6 +32,11 @@ pub trait Pending: Send + Sync {
     /// # Safety
     /// `to` has room for the storage's bytes.
     unsafe fn compute(&self, to: *mut u8);
+    /// Memory of the same size that this computation reads, element by element, and nobody will read again: the result may
+    /// be written over it.
+    fn donor(&self) -> Option<StorageRef> {
+        None
+    }
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -45,6 +50,8 @@ struct Extra {
 
 /// Somebody is in `readers`.
 const READ_LATER: u8 = 1;
+/// The computation was stopped after it had begun to write over what it reads.
+const LOST: u8 = 4;
 /// The address is known outside, where it may be written without our knowing.
 const EXPOSED: u8 = 2;
 
@@ -206,14 +213,32 @@ impl Storage {
         }
     }
 
+    /// Whether this memory may be taken over by a result of `nbytes`: of the allocator, complete, known to nobody else, and
+    /// read later by one pending storage at most.
+    pub fn may_donate(&self, nbytes: usize) -> bool {
+        let alone = || self.extra.get().is_none_or(|e| e.readers.lock().iter().filter(|r| r.strong_count() > 0).count() <= 1);
+        self.nbytes == nbytes
+            && !self.is_pending()
+            && self.capacity.load(Ordering::Relaxed) > 0
+            && matches!(self.owner, Owner::Heap)
+            && !self.is_exposed()
+            && alone()
+    }
+
     #[cold]
     fn compute(&self) -> *const u8 {
-        /// Gives the block back if the computation unwinds.
-        struct Guard(NonNull<u8>, usize);
-        impl Drop for Guard {
+        /// What happens if the computation unwinds.
+        enum Guard<'a> {
+            Fresh(NonNull<u8>, usize),
+            Donated(&'a AtomicU8),
+        }
+        impl Drop for Guard<'_> {
             fn drop(&mut self) {
-                // SAFETY: allocated below, and nobody has seen it.
-                unsafe { memory::release(self.0, self.1) }
+                match self {
+                    // SAFETY: allocated below, and nobody has seen it.
+                    Guard::Fresh(p, capacity) => unsafe { memory::release(*p, *capacity) },
+                    Guard::Donated(flags) => drop(flags.fetch_or(LOST, Ordering::AcqRel)),
+                }
             }
         }
         let extra = self.extra.get().expect("a storage without an address is pending");
@@ -222,17 +247,30 @@ impl Storage {
             // Another thread was faster.
             return self.ptr.load(Ordering::Acquire);
         };
-        let b = block(self.nbytes, false).unwrap_or_else(|e| raise(e));
-        let guard = Guard(b.ptr, b.capacity);
-        // SAFETY: the block has room for the bytes.
-        unsafe { work.compute(b.ptr.as_ptr()) };
+        if self.flags.load(Ordering::Acquire) & LOST != 0 {
+            raise(err!(Runtime, "the values of this tensor are lost: the computation of them was interrupted"));
+        }
+        let donor = work.donor();
+        let (ptr, capacity, guard) = match &donor {
+            Some(d) => (d.ptr.load(Ordering::Acquire), d.capacity.load(Ordering::Relaxed), Guard::Donated(&self.flags)),
+            None => {
+                let b = block(self.nbytes, false).unwrap_or_else(|e| raise(e));
+                (b.ptr.as_ptr(), b.capacity, Guard::Fresh(b.ptr, b.capacity))
+            }
+        };
+        // SAFETY: the block has room for the bytes; a donor's is written element by element after it was read.
+        unsafe { work.compute(ptr) };
         std::mem::forget(guard);
-        self.capacity.store(b.capacity, Ordering::Relaxed);
-        self.ptr.store(b.ptr.as_ptr(), Ordering::Release);
+        if let Some(d) = &donor {
+            // The memory is ours now.
+            d.capacity.store(0, Ordering::Relaxed);
+        }
+        self.capacity.store(capacity, Ordering::Relaxed);
+        self.ptr.store(ptr, Ordering::Release);
         let done = slot.take();
         drop(slot);
         drop(done); // what it held may be freed, without the lock
-        b.ptr.as_ptr()
+        ptr
     }
 
     /// How often the content has been changed in place.

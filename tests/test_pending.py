@@ -189,6 +189,35 @@ def test_a_result_used_by_many_is_computed_for_good():
         assert u[5].item() == pytest.approx(k * y[5].item())
 
 
+def test_memory_of_an_operand_that_nobody_reads_again_is_used_for_the_result():
+    x = torch.randn(1 << 20)
+    want = (x.double().exp() * 3 + 1).float()
+    y = x.clone()
+    before = allocated()
+    y = y.exp()
+    y = y * 3
+    y = y + 1
+    assert torch.allclose(y, want, rtol=1e-6)
+    assert allocated() - before <= 1 << 12
+    # Not while somebody can read it again: the tensor itself, a view, what was saved for a gradient.
+    a = torch.ones(1 << 17)
+    b = (a + 1).sum()
+    assert a[7].item() == 1 and b.item() == 2 << 17
+    c = torch.ones(1 << 17)
+    v = c[3:5]
+    c = c + 1
+    assert c[3].item() == 2 and v.tolist() == [1, 1]
+    w = torch.full((1 << 17,), 2.0, requires_grad=True)
+    h = w * 3
+    y = h * h
+    del h
+    z = y + 1
+    del y
+    assert z[0].item() == 37
+    z.sum().backward()
+    assert w.grad[0].item() == 36
+
+
 def test_two_threads_ask_for_the_same_result():
     for _ in range(10):
         y = gelu(torch.ones(1 << 18))

@@ -14,7 +14,7 @@ use crate::cpu::memory;
 use crate::device::Device;
 use crate::dtype::{Dtype, Scalar};
 use crate::layout::{Dims, Layout};
-use crate::storage::{Pending, Storage};
+use crate::storage::{Pending, Storage, StorageRef};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::any::Any;
@@ -184,6 +184,20 @@ struct Flat {
 }
 
 impl Expr {
+    /// Whether nobody but its one holder, here and further down, can read this expression; collects the handles in it.
+    fn is_last<'a>(self: &'a Arc<Expr>, held: &mut Vec<&'a Tensor>) -> bool {
+        held.extend(&self.leaves);
+        Arc::strong_count(self) == 1
+            && self.args.iter().all(|a| match a {
+                Arg::Number(_) => true,
+                Arg::Tensor(t) => {
+                    held.push(t);
+                    true
+                }
+                Arg::Expr(e) => e.is_last(held),
+            })
+    }
+
     fn flatten(&self) -> Flat {
         let inputs: SmallVec<[Operand; 4]> = self.leaves.iter().map(|t| Operand::T(t.clone())).collect();
         let mut params: Vec<Scalar> = Vec::new();
@@ -260,6 +274,29 @@ impl Pending for Work {
         let storage = unsafe { Storage::guest(to, nbytes, Box::new(())) };
         let out = Tensor::from_parts(storage, layout, self.1);
         eval::run(&flat.formula, &flat.inputs, &flat.params, e.common, &out);
+    }
+    fn donor(&self) -> Option<StorageRef> {
+        let e = &self.0;
+        let mut held = Vec::new();
+        if !e.is_last(&mut held) {
+            return None;
+        }
+        let nbytes = e.shape.iter().product::<usize>() * self.1.size();
+        let last = |t: &&Tensor| {
+            let whole = t.layout().offset == 0 && t.is_contiguous() && t.dtype() == self.1;
+            // All handles to the storage, and all references to each handle, are in this expression.
+            let handles: Vec<&&Tensor> = held.iter().filter(|h| h.same_storage(t)).collect();
+            let references = |h: &Tensor| handles.iter().filter(|o| Arc::ptr_eq(&o.0, &h.0)).count();
+            let mut distinct: Vec<_> = handles.iter().map(|h| Arc::as_ptr(&h.0)).collect();
+            distinct.sort();
+            distinct.dedup();
+            whole
+                && handles.iter().all(|h| h.layout() == t.layout())
+                && t.storage().may_donate(nbytes)
+                && Arc::strong_count(t.storage()) == distinct.len()
+                && handles.iter().all(|h| Arc::strong_count(&h.0) == references(h))
+        };
+        e.leaves.iter().find(last).map(|t| t.storage().clone())
     }
     fn as_any(&self) -> &dyn Any {
         self
