@@ -17,6 +17,7 @@ pub mod norm;
 pub mod pool;
 pub mod reduce;
 pub mod resample;
+pub mod scan;
 pub mod softmax;
 pub mod sort;
 pub mod threads;
