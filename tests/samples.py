@@ -401,7 +401,7 @@ op("kthvalue", R.ordered(lambda n, k: k - 1), lambda d: [S(d.distinct(3, 5), 2),
 op("quantile", lambda x, q, dim=None, keepdim=False, interpolation="linear": np.quantile(x, q, axis=dim, keepdims=keepdim, method=interpolation),
    lambda d: [S(d.distinct(3, 4), 0.3), S(d.distinct(3, 5), 0.6, 1), S(d.distinct(5), 0.7, interpolation="lower"), S(d.distinct(3, 4), 0.4, dim=0, keepdim=True)], tol=2)
 op("nanquantile", lambda x, q, dim=None: np.nanquantile(x, q, axis=dim), lambda d: [S(d.distinct(3, 4), 0.3), S(d.distinct(3, 5), 0.6, 1)], tol=2)
-op("cumsum", lambda x, dim, dtype=None: np.cumsum(x, dim), lambda d: [S(d(3, 4), 0), S(d(2, 3, 4), -1), S(d(0, 3), 0)], "fib")
+op("cumsum", lambda x, dim, dtype=None: np.cumsum(x, dim), lambda d: [S(d(3, 4), 0), S(d(2, 3, 4), -1), S(d(2, 19), 1), S(d(0, 3), 0)], "fib")
 op("cumprod", lambda x, dim, dtype=None: np.cumprod(x, dim), lambda d: [S(d(3, 4), 0), S(d(2, 3, 4), -1)], "fib")
 op("logcumsumexp", lambda x, dim: np.logaddexp.accumulate(x, dim), lambda d: [S(d(3, 4), 0), S(d(2, 3, 4), -1)])
 op("cummax", R.running(np.greater_equal), lambda d: [S(d.distinct(3, 4), 0), S(d.distinct(2, 3, 4), -1)], "fi", spread=False)
@@ -730,7 +730,7 @@ op(F("batch_norm"), R.batch_norm, lambda d: [S(d(4, 3), d(3), d(3, lo=0.5, hi=2)
 op(F("instance_norm"), lambda x, m=None, v=None, w=None, b=None, use_input_stats=True, momentum=0.1, eps=1e-5: R.group_norm(x, x.shape[1], w, b, eps),
    lambda d: [S(d(2, 3, 4)), S(d(2, 3, 2, 2), None, None, d(3), d(3))], tol=8)
 op(F("group_norm") + " group_norm", R.group_norm, lambda d: [S(d(2, 4, 3), 2), S(d(2, 4, 2, 2), 2, d(4), d(4)), S(d(2, 4), 1, d(4), d(4), 1e-3)], tol=8)
-op(F("layer_norm") + " layer_norm", R.layer_norm, lambda d: [S(d(2, 4), (4,)), S(d(2, 3, 4), (3, 4), d(3, 4), d(3, 4)), S(d(2, 3, 4), (4,), d(4), d(4), 1e-3), S(d(2, 3, 4), (4,), d(4))], tol=8)
+op(F("layer_norm") + " layer_norm", R.layer_norm, lambda d: [S(d(2, 4), (4,)), S(d(2, 3, 4), (3, 4), d(3, 4), d(3, 4)), S(d(2, 3, 4), (4,), d(4), d(4), 1e-3), S(d(2, 3, 4), (4,), d(4)), S(d(2, 5), (5,), None, d(5))], tol=8)
 op(F("rms_norm") + " rms_norm", R.rms_norm, lambda d: [S(d(2, 4), (4,), None, 1e-5), S(d(2, 3, 4), (4,), d(4), 1e-3)], tol=8)
 op(F("local_response_norm"), R.local_response_norm, lambda d: [S(d(1, 5, 3), 3), S(d(1, 5, 2, 2), 2, alpha=0.1, beta=0.5, k=2.0)], tol=4)
 op(F("normalize"), lambda x, p=2.0, dim=1, eps=1e-12: x / np.maximum(R.vector_norm(x, p, dim, True), eps), lambda d: [S(d(3, 4)), S(d(3, 4), 1.0, 0)], tol=4)
@@ -768,7 +768,7 @@ loss("multilabel_margin_loss", R.reduced(R.multilabel_margin), lambda d: [S(d(2,
 loss("multi_margin_loss", R.reduced(R.multi_margin), lambda d: [S(d(3, 4), d.index(4, 3)), S(d(3, 4), d.index(4, 3), p=2, margin=0.7, weight=d(4, lo=0.5))], fixed=("weight",), second=False)
 loss("multilabel_soft_margin_loss", R.reduced(lambda x, t: np.mean(t * np.log1p(np.exp(-x)) + (1 - t) * np.log1p(np.exp(x)), -1)), lambda d: [S(d(3, 4), d.mask(3, 4) * 1.0)], fixed=(1,))
 loss("nll_loss", R.nll_loss, lambda d: [S(d.log_probs(3, 4), d.index(4, 3)), S(d.log_probs(3, 4), np.array([0, 2, 2]), d(4, lo=0.5), ignore_index=2), S(d.log_probs(2, 4, 3), d.index(4, 2, 3)), S(d.log_probs(4), np.array(1))], fixed=(2,))
-loss("cross_entropy", R.cross_entropy, lambda d: [S(d(3, 4), d.index(4, 3)), S(d(3, 4), np.array([0, 2, 2]), d(4, lo=0.5), ignore_index=2, label_smoothing=0.2), S(d(2, 4, 3), d.index(4, 2, 3)), S(d(3, 4), np.exp(d.log_probs(3, 4)), label_smoothing=0.1), S(d(4), np.array(1))], fixed=(2,))
+loss("cross_entropy", R.cross_entropy, lambda d: [S(d(3, 4), d.index(4, 3)), S(d(3, 4), np.array([0, 2, 2]), d(4, lo=0.5), ignore_index=2, label_smoothing=0.2), S(d(3, 4), np.array([0, 2, 2]), d(4, lo=0.5), ignore_index=2), S(d(3, 4), np.array([0, 2, 1]), ignore_index=2, label_smoothing=0.2), S(d(4), np.array(1), label_smoothing=0.3), S(d(2, 4, 3), d.index(4, 2, 3)), S(d(3, 4), np.exp(d.log_probs(3, 4)), label_smoothing=0.1), S(d(4), np.array(1))], fixed=(2,))
 loss("linear_cross_entropy", lambda x, w, t, **k: R.cross_entropy(x @ w.T, t, **k), lambda d: [S(d(3, 4), d(5, 4), d.index(5, 3)), S(d(3, 4), d(5, 4), d.index(5, 3), label_smoothing=0.1)])
 loss("ctc_loss", lambda x, *a, **k: R.ctc_loss(R.log_softmax(x, -1), *a, **k), lambda d: [S(d(6, 2, 4), np.array([[1, 2, 2], [3, 1, 1]]), np.array([6, 5]), np.array([3, 2]))], second=False, tol=8,
      call=lambda m, x, *a, **k: m.nn.functional.ctc_loss(x.log_softmax(-1), *a, **k))  # its gradient is that of the logits

@@ -4,8 +4,7 @@
 //! its gradient exp(x - m) / s less 1 at `t`. Label smoothing `e` over `n` classes makes the loss
 //! `(1 - e) w[t] (ln s - (x[t] - m)) + e / n sum_c (ln s - (x[c] - m))`.
 
-use super::reduce::kernels::{fold_block, sum_of};
-use super::softmax::{Row, exp_sum};
+use super::softmax::{Row, stats};
 use super::threads::{SendPtr, parallel_for};
 
 /// What the rows have in common.
@@ -29,27 +28,6 @@ impl<T: Row> Classes<'_, T> {
     fn check(&self, len: usize) {
         assert_eq!(len, self.target.len() * self.n, "cross entropy buffers");
         assert!(self.target.iter().all(|&t| t == self.ignore || (0..self.n as i64).contains(&t)), "cross entropy targets");
-    }
-}
-
-multiversion! {
-    /// The largest `m[r]` of every row and the sum `s[r]` of exp(x - m); with `mean`, the mean of x - m too.
-    ///
-    /// # Safety
-    /// `x` has `rows * n` elements, the others `rows`.
-    unsafe fn stats<T: Row>(x: *const T, rows: usize, n: usize, m: *mut T, s: *mut T, mean: Option<*mut T>) {
-        for r in 0..rows {
-            // SAFETY: inside the row, by the caller.
-            unsafe {
-                let x = x.add(r * n);
-                let top = fold_block::<FMA, T, T::Top>(x, n);
-                *m.add(r) = top;
-                *s.add(r) = exp_sum::<FMA, T>(x, None, n, top);
-                if let Some(mean) = mean {
-                    *mean.add(r) = sum_of(n, |k| *x.add(k) - top) / T::of(n as f64);
-                }
-            }
-        }
     }
 }
 

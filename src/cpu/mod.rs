@@ -20,6 +20,7 @@ pub mod optim;
 pub mod pool;
 pub mod reduce;
 pub mod resample;
+pub mod scan;
 pub mod softmax;
 pub mod rnn;
 pub mod sort;

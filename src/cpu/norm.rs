@@ -2,6 +2,8 @@
 //!
 //! A row is read from memory once; mean, deviation and result are passes over it in the cache.
 
+pub mod group;
+
 use super::float::Float;
 use super::reduce::kernels::sum_of;
 use super::threads::{SendPtr, parallel_for};

@@ -4,7 +4,7 @@
 
 use super::float::Float;
 use super::reduce::kernels::{fold_block, fold_into, sum_of};
-use super::reduce::ops::{Fold, MaxNumber};
+use super::reduce::ops::{Fold, MaxNumber, Value};
 use super::threads::{SendPtr, parallel_for};
 
 /// What becomes of a row.
@@ -19,7 +19,7 @@ pub enum Mode {
 }
 
 /// f32 or f64, with its maximum.
-pub trait Row: Float {
+pub trait Row: Float + Value {
     type Top: Fold<Self>;
 }
 impl Row for f32 {
@@ -56,6 +56,27 @@ pub(super) unsafe fn exp_sum<const FMA: bool, T: Row>(x: *const T, y: Option<*mu
         }
     }
     T::of(total)
+}
+
+multiversion! {
+    /// The largest `m[r]` of every row and the sum `s[r]` of exp(x - m); with `mean`, the mean of x - m too.
+    ///
+    /// # Safety
+    /// `x` has `rows * n` elements, the others `rows`.
+    pub(super) unsafe fn stats<T: Row>(x: *const T, rows: usize, n: usize, m: *mut T, s: *mut T, mean: Option<*mut T>) {
+        for r in 0..rows {
+            // SAFETY: inside the row, by the caller.
+            unsafe {
+                let x = x.add(r * n);
+                let top = fold_block::<FMA, T, T::Top>(x, n);
+                *m.add(r) = top;
+                *s.add(r) = exp_sum::<FMA, T>(x, None, n, top);
+                if let Some(mean) = mean {
+                    *mean.add(r) = sum_of(n, |k| *x.add(k) - top) / T::of(n as f64);
+                }
+            }
+        }
+    }
 }
 
 multiversion! {
@@ -250,6 +271,27 @@ pub fn backward<T: Row>(g: &[T], y: &[T], dx: &mut [T], n: usize, inner: usize, 
     for_columns(outer, n, inner, |at, w| {
         // SAFETY: these columns belong to this piece.
         unsafe { softmax_backward_columns(g.as_ptr().add(at), y.as_ptr().add(at), to.get().add(at), inner, n, w, log) }
+    });
+}
+
+/// log(sum(exp(x))) of rows as long as `n`: -inf for no elements, or none but -inf.
+pub fn logsumexp<T: Row>(x: &[T], n: usize, out: &mut [T]) {
+    assert_eq!(x.len(), out.len() * n, "logsumexp buffers");
+    let to = SendPtr(out.as_mut_ptr());
+    parallel_for(out.len(), GRAIN / n.max(1) + 1, |rows| {
+        let mut s = vec![T::ZERO; rows.len()];
+        // SAFETY: these rows belong to this piece.
+        let m = unsafe { to.slice(rows.start, rows.len()) };
+        // SAFETY: as above.
+        unsafe { stats(x.as_ptr().add(rows.start * n), rows.len(), n, m.as_mut_ptr(), s.as_mut_ptr(), None) }
+        for ((m, s), r) in m.iter_mut().zip(s).zip(rows) {
+            let infinite = m.to_f64().is_infinite();
+            if !infinite {
+                *m += T::of(s.to_f64().ln());
+            } else if let Some(&nan) = x[r * n..(r + 1) * n].iter().find(|v| v.to_f64().is_nan()) {
+                *m = nan;
+            }
+        }
     });
 }
 

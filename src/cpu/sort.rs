@@ -57,6 +57,8 @@ pub trait SortKey: Copy + Send + Sync {
     fn is_nan(self) -> bool {
         false
     }
+    /// False only if the value certainly comes after `limit` or is equal to it.
+    fn may_beat(self, limit: Self, largest: bool) -> bool;
 }
 
 #[inline(always)]
@@ -79,6 +81,10 @@ macro_rules! sort_key {
             fn pack(self, position: usize, flip: bool) -> $packed {
                 let $x = self;
                 $pack($key, position, flip)
+            }
+            #[inline(always)]
+            fn may_beat(self, limit: $t, largest: bool) -> bool {
+                if largest { self > limit } else { self < limit }
             }
         }
     )*};
@@ -113,6 +119,11 @@ macro_rules! float_key {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 self != self
+            }
+            #[inline(always)]
+            fn may_beat(self, limit: $t, largest: bool) -> bool {
+                // True beside NaN.
+                if largest { !(self <= limit) } else { !(self >= limit) }
             }
         }
     };
@@ -191,6 +202,78 @@ pub fn sort_rows<T: SortKey>(vals: &mut [T], idx: &mut [i64], row_len: usize, de
     });
 }
 
+/// Values looked at together.
+const CHUNK: usize = 32;
+
+multiversion! {
+    /// The first of the chunks from `from` on that may have a value before `limit`; `n` if there is none.
+    ///
+    /// # Safety
+    /// `x` has `n` elements, `n - from` is a multiple of [`CHUNK`].
+    unsafe fn next_chunk<T: SortKey>(x: *const T, from: usize, n: usize, limit: T, largest: bool) -> usize {
+        let mut at = from;
+        while at < n {
+            let mut any = 0u32;
+            if largest {
+                for k in 0..CHUNK {
+                    // SAFETY: at + k < n.
+                    any |= u32::from(unsafe { *x.add(at + k) }.may_beat(limit, true));
+                }
+            } else {
+                for k in 0..CHUNK {
+                    // SAFETY: at + k < n.
+                    any |= u32::from(unsafe { *x.add(at + k) }.may_beat(limit, false));
+                }
+            }
+            if any != 0 {
+                break;
+            }
+            at += CHUNK;
+        }
+        at
+    }
+}
+
+/// The packed `k` first values of a row in no order, for `k` far below the length: what is not before the `k`-th of
+/// those seen so far is passed over.
+fn select_few<T: SortKey>(row: &[T], k: usize, largest: bool, out: &mut Vec<T::Packed>) {
+    let room = 2 * k + 2 * CHUNK;
+    let n = row.len();
+    // The rest is whole chunks.
+    let start = room + (n - room) % CHUNK;
+    packed_row(&row[..start], largest, out);
+    let cut = |out: &mut Vec<T::Packed>| {
+        let last = *out.select_nth_unstable(k - 1).1;
+        out.truncate(k);
+        last
+    };
+    let mut last = cut(out);
+    let mut at = start;
+    while at < n {
+        // SAFETY: the row has n elements, and whole chunks are left.
+        at = unsafe { next_chunk(row.as_ptr(), at, n, row[last.position()], largest) };
+        if at == n {
+            break;
+        }
+        let limit = row[last.position()];
+        for (i, &v) in row[at..at + CHUNK].iter().enumerate() {
+            if v.may_beat(limit, largest) {
+                let p = v.pack(at + i, largest);
+                if p < last {
+                    out.push(p);
+                }
+            }
+        }
+        if out.len() + CHUNK > room {
+            last = cut(out);
+        }
+        at += CHUNK;
+    }
+    if out.len() > k {
+        cut(out);
+    }
+}
+
 /// The `k` largest or smallest values of every row and their positions. With `sorted` they come in
 /// order, the extreme first; without, in an order that depends on the values alone.
 pub fn topk_rows<T: SortKey>(x: &[T], row_len: usize, k: usize, largest: bool, sorted: bool, vals: &mut [T], idx: &mut [i64]) {
@@ -206,10 +289,14 @@ pub fn topk_rows<T: SortKey>(x: &[T], row_len: usize, k: usize, largest: bool, s
         let (mut packed, mut spare) = (Vec::new(), Vec::new());
         for r in range {
             let row = &x[r * row_len..][..row_len];
-            packed_row(row, largest, &mut packed);
-            if k < row_len {
-                packed.select_nth_unstable(k - 1);
-                packed.truncate(k);
+            if row_len >= 8 * k + 4 * CHUNK {
+                select_few(row, k, largest, &mut packed);
+            } else {
+                packed_row(row, largest, &mut packed);
+                if k < row_len {
+                    packed.select_nth_unstable(k - 1);
+                    packed.truncate(k);
+                }
             }
             if sorted {
                 // Not by digits: those are stable only from the original order.
@@ -318,7 +405,7 @@ mod tests {
 
     macro_rules! check {
         ($t:ty, $make:expr, $less:expr, $same:expr) => {
-            for row_len in [1, 2, 7, 33, 700, 3000] {
+            for row_len in [1, 2, 7, 33, 700, 3000, 9001] {
                 for descending in [false, true] {
                     let x: Vec<$t> = words(2 * row_len, 3).into_iter().map($make).collect();
                     let (mut vals, mut idx) = (x.clone(), vec![0; x.len()]);
@@ -330,7 +417,7 @@ mod tests {
                         for (i, &at) in order.iter().enumerate() {
                             assert!($same(vals[r * row_len + i], row[at as usize]));
                         }
-                        for k in [1, row_len.div_ceil(2), row_len] {
+                        for k in [1, row_len.min(5), row_len.div_ceil(10), row_len.div_ceil(2), row_len] {
                             let (mut v, mut i) = (vec![x[0]; k], vec![0; k]);
                             topk_rows(row, row_len, k, descending, true, &mut v, &mut i);
                             assert_eq!(i, order[..k]);

@@ -6,6 +6,7 @@
 
 use super::super::float::Float;
 use super::ops::{Fold, Value};
+use std::marker::PhantomData;
 
 /// Accumulators of a contiguous run.
 pub const LANES: usize = 64;
@@ -77,36 +78,61 @@ fn add_lanes<T: Float>(acc: &[T; LANES]) -> T {
     ((b[0] + b[4]) + (b[2] + b[6])) + ((b[1] + b[5]) + (b[3] + b[7]))
 }
 
-/// Folds a contiguous run of any length (block after block where sums should stay accurate: see `fold_run`).
+/// Folds a contiguous run in one go.
 ///
 /// # Safety
 /// `x` has `n` elements.
 #[inline(always)]
 pub unsafe fn fold_block<const FMA: bool, T: Value, O: Fold<T>>(x: *const T, n: usize) -> T {
-    let rows = n / LANES;
-    let mut acc = [O::START; LANES];
-    // SAFETY: `rows` whole rows and a part of one.
+    // SAFETY: n elements, by the caller.
     unsafe {
-        if rows > 0 {
-            fold_into::<FMA, T, O>(x, LANES, rows, &mut acc);
+        if n < 16 {
+            return (0..n).fold(O::START, |a, k| O::step::<FMA>(a, *x.add(k)));
         }
+        let rows = n / LANES;
+        let mut acc = [O::START; LANES];
+        fold_into::<FMA, T, O>(x, LANES, rows, &mut acc);
         for k in 0..n % LANES {
             acc[k] = O::step::<FMA>(acc[k], *x.add(rows * LANES + k));
         }
+        merge_lanes::<T, O>(&mut acc)
     }
-    merge_lanes::<T, O>(&mut acc)
 }
 
 /// All accumulators as one, by a tree.
 #[inline(always)]
-pub fn merge_lanes<T: Value, O: Fold<T>>(acc: &mut [T; LANES]) -> T {
+fn merge_lanes<T: Value, O: Fold<T>>(acc: &mut [T; LANES]) -> T {
     for k in 0..16 {
         acc[k] = O::merge(O::merge(acc[k], acc[k + 16]), O::merge(acc[k + 32], acc[k + 48]));
     }
-    let two = |a: T, b: T| O::merge(a, b);
     let mut b = [O::START; 8];
     for k in 0..8 {
-        b[k] = two(acc[k], acc[k + 8]);
+        b[k] = O::merge(acc[k], acc[k + 8]);
     }
-    two(two(two(b[0], b[4]), two(b[2], b[6])), two(two(b[1], b[5]), two(b[3], b[7])))
+    let two = |a: usize, c: usize| O::merge(b[a], b[c]);
+    O::merge(O::merge(two(0, 4), two(2, 6)), O::merge(two(1, 5), two(3, 7)))
+}
+
+multiversion! {
+    /// Every one of `rows` rows of `n` contiguous elements.
+    ///
+    /// # Safety
+    /// `x` has `rows * n` elements, `out` has `rows`.
+    pub unsafe fn fold_runs<T: Value, O: Fold<T>>(op: PhantomData<O>, x: *const T, rows: usize, n: usize, out: *mut T) {
+        for r in 0..rows {
+            // SAFETY: inside, by the caller.
+            unsafe { *out.add(r) = fold_block::<FMA, T, O>(x.add(r * n), n) }
+        }
+    }
+}
+
+multiversion! {
+    /// [`fold_into`] by itself.
+    ///
+    /// # Safety
+    /// Every row has `acc.len()` elements.
+    pub unsafe fn fold_rows<T: Value, O: Fold<T>>(op: PhantomData<O>, x: *const T, stride: usize, rows: usize, acc: &mut [T]) {
+        // SAFETY: the caller's promise.
+        unsafe { fold_into::<FMA, T, O>(x, stride, rows, acc) }
+    }
 }

@@ -1,12 +1,32 @@
 //! What reductions do to a pair of values.
 
 /// An element that kernels compute with: f32, f64, i64 or a byte.
-pub trait Value: Copy + Send + Sync + PartialOrd + 'static {}
-impl<T: Copy + Send + Sync + PartialOrd + 'static> Value for T {}
+pub trait Value: Copy + Send + Sync + PartialOrd + 'static {
+    /// A small number, such as a row of a block.
+    fn small(n: usize) -> Self;
+    fn to_small(self) -> usize;
+}
+macro_rules! values {
+    ($($t:ty),*) => {$(
+        impl Value for $t {
+            #[inline(always)]
+            fn small(n: usize) -> $t {
+                n as $t
+            }
+            #[inline(always)]
+            fn to_small(self) -> usize {
+                self as usize
+            }
+        }
+    )*};
+}
+values!(f32, f64, i64, u8);
 
 /// A reduction: an accumulator takes in elements, and accumulators merge. Merging is associative but for rounding.
-pub trait Fold<T>: 'static {
+pub trait Fold<T>: Send + Sync + 'static {
     const START: T;
+    /// What reduces the results of parts.
+    type Merge: Fold<T>;
     /// The accumulator `a` after element `v`.
     fn step<const FMA: bool>(a: T, v: T) -> T;
     fn merge(a: T, b: T) -> T;
@@ -24,16 +44,16 @@ pub struct Prod;
 pub struct Max;
 /// Smallest; NaN if there is one.
 pub struct Min;
+/// Largest absolute value; NaN if there is one.
+pub struct MaxMagnitude;
 /// Largest of what is not NaN, in fewer instructions than [`Max`].
 pub struct MaxNumber;
-/// Bitwise or, and.
-pub struct Or;
-pub struct And;
 
 macro_rules! floats {
     ($($t:ty, $fma:ident);*) => {$(
         impl Fold<$t> for Sum {
             const START: $t = 0.0;
+            type Merge = Self;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 a + v
@@ -45,6 +65,7 @@ macro_rules! floats {
         }
         impl Fold<$t> for Squares {
             const START: $t = 0.0;
+            type Merge = Sum;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 super::super::isa::$fma::<FMA>(v, v, a)
@@ -56,6 +77,7 @@ macro_rules! floats {
         }
         impl Fold<$t> for Magnitudes {
             const START: $t = 0.0;
+            type Merge = Sum;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 a + v.abs()
@@ -67,6 +89,7 @@ macro_rules! floats {
         }
         impl Fold<$t> for Prod {
             const START: $t = 1.0;
+            type Merge = Self;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 a * v
@@ -78,6 +101,7 @@ macro_rules! floats {
         }
         impl Fold<$t> for Max {
             const START: $t = <$t>::NEG_INFINITY;
+            type Merge = Self;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 Self::merge(a, v)
@@ -88,8 +112,21 @@ macro_rules! floats {
                 if (b > a) | b.is_nan() { b } else { a }
             }
         }
+        impl Fold<$t> for MaxMagnitude {
+            const START: $t = 0.0;
+            type Merge = Max;
+            #[inline(always)]
+            fn step<const FMA: bool>(a: $t, v: $t) -> $t {
+                <Max as Fold<$t>>::merge(a, v.abs())
+            }
+            #[inline(always)]
+            fn merge(a: $t, b: $t) -> $t {
+                <Max as Fold<$t>>::merge(a, b)
+            }
+        }
         impl Fold<$t> for Min {
             const START: $t = <$t>::INFINITY;
+            type Merge = Self;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 Self::merge(a, v)
@@ -101,6 +138,7 @@ macro_rules! floats {
         }
         impl Fold<$t> for MaxNumber {
             const START: $t = <$t>::NEG_INFINITY;
+            type Merge = Self;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 Self::merge(a, v)
@@ -118,6 +156,7 @@ macro_rules! plain {
     ($($op:ident, $t:ty, $start:expr, |$a:ident, $b:ident| $e:expr;)*) => {$(
         impl Fold<$t> for $op {
             const START: $t = $start;
+            type Merge = Self;
             #[inline(always)]
             fn step<const FMA: bool>(a: $t, v: $t) -> $t {
                 Self::merge(a, v)
@@ -134,6 +173,6 @@ plain! {
     Prod, i64, 1, |a, b| a.wrapping_mul(b);
     Max, i64, i64::MIN, |a, b| if b > a { b } else { a };
     Min, i64, i64::MAX, |a, b| if b < a { b } else { a };
-    Or, u8, 0, |a, b| a | b;
-    And, u8, 1, |a, b| a & b;
+    Max, u8, 0, |a, b| if b > a { b } else { a };
+    Min, u8, u8::MAX, |a, b| if b < a { b } else { a };
 }

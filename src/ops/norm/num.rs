@@ -39,7 +39,7 @@ impl Num for f32 {
     const LOWEST: f32 = f32::NEG_INFINITY;
     #[inline(always)]
     fn exp(self) -> f32 {
-        exp_f32(self)
+        crate::cpu::math::exp::<false>(self)
     }
     #[inline(always)]
     fn ln(self) -> f32 {
@@ -67,31 +67,6 @@ impl Num for f64 {
     fn sqrt(self) -> f64 {
         f64::sqrt(self)
     }
-}
-
-/// e^x without branches, so that loops over it become vector code; within 1.5 units in the last place.
-/// x = k ln 2 + r with |r| <= ln 2 / 2; e^r by its series; the exponent k is put in as two factors, so that
-/// subnormal results are right too.
-#[inline(always)]
-fn exp_f32(x: f32) -> f32 {
-    const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to a whole number
-    let nan = x.is_nan();
-    let x = if x > 89.0 { 89.0 } else { x };
-    let x = if x > -104.0 { x } else { -104.0 };
-    let k = (x * std::f32::consts::LOG2_E + MAGIC) - MAGIC;
-    // ln 2 in two parts, the first exact when multiplied by k.
-    let r = (x - k * 0.693_359_4) - k * -2.121_944_4e-4;
-    let p = 1.987_569_1e-4f32;
-    let p = p * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let y = p * (r * r) + r + 1.0;
-    let k = k as i32;
-    let half = k >> 1;
-    let y = y * f32::from_bits(((half + 127) as u32) << 23) * f32::from_bits(((k - half + 127) as u32) << 23);
-    if nan { f32::NAN } else { y }
 }
 
 /// The values in the dtype that kernels compute in, row-major, without history.
@@ -150,28 +125,4 @@ pub fn dot_row<T: Num>(a: &[T], b: &[T]) -> T {
         total += a[k] * b[k];
     }
     total
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exp_f32;
-
-    #[test]
-    fn fast_exp() {
-        let mut worst = 0.0f64;
-        for i in -105_000..90_000 {
-            let x = i as f32 * 1e-3;
-            let (got, want) = (exp_f32(x) as f64, (x as f64).exp());
-            if want < f32::MAX as f64 && want > f32::MIN_POSITIVE as f64 {
-                worst = worst.max((got - want).abs() / want);
-            } else if want <= f32::MIN_POSITIVE as f64 {
-                assert!((got - want).abs() <= 3e-45, "{x}");
-            }
-        }
-        assert!(worst < 2e-7, "{worst}");
-        assert_eq!(exp_f32(0.0), 1.0);
-        assert_eq!(exp_f32(f32::NEG_INFINITY), 0.0);
-        assert_eq!(exp_f32(f32::INFINITY), f32::INFINITY);
-        assert!(exp_f32(f32::NAN).is_nan());
-    }
 }

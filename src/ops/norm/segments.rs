@@ -5,6 +5,7 @@
 
 use super::layer::{composed_parts, moments};
 use super::num::{Num, dense, dense_as, dot_row};
+use crate::cpu::norm::group::{self, Segments};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dispatch;
 use crate::error::Result;
@@ -58,6 +59,12 @@ impl Groups {
         (i * self.skip + k * self.step) % self.c.max(1)
     }
 
+    /// Groups that lie in one piece, for the kernels of group norm.
+    fn whole(&self) -> Option<Segments> {
+        let neighbours = self.step == 1 && self.skip == self.count && self.count > 0 && self.c > 0;
+        neighbours.then(|| Segments { groups: self.c / self.count, channels: self.count, inner: self.inner })
+    }
+
     fn gather<T: Num>(&self, from: &[T], i: usize, to: &mut [T]) {
         if self.inner == 1 {
             for (k, to) in to.iter_mut().enumerate() {
@@ -85,6 +92,11 @@ pub fn forward(x: &Tensor, gr: Groups, w: Option<&Tensor>, b: Option<&Tensor>, e
     let (mean, rstd) = (Tensor::empty(&[gr.groups], kind, x.device())?, Tensor::empty(&[gr.groups], kind, x.device())?);
     dispatch!(float "batch_norm", kind, T => {
         let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
+        if let Some(q) = gr.whole() {
+            let (m, s) = (mean.data_mut::<T>(), rstd.data_mut::<T>());
+            group::forward(from.data::<T>(), q, wd, bd, eps, out.data_mut::<T>(), m, s);
+            return Ok((copy::to_dtype(&out, x.dtype())?, mean, rstd));
+        }
         let to = SendPtr(out.data_mut::<T>().as_mut_ptr());
         let (m, s) = (SendPtr(mean.data_mut::<T>().as_mut_ptr()), SendPtr(rstd.data_mut::<T>().as_mut_ptr()));
         let from = from.data::<T>();
@@ -124,6 +136,10 @@ pub fn backward(x: &Tensor, g: &Tensor, gr: Groups, w: Option<&Tensor>, eps: f64
     dispatch!(float "batch_norm_backward", kind, T => {
         let wd = wd.as_ref().map(|t| t.data::<T>());
         let (xd, gd) = (xd.data::<T>(), gd.data::<T>());
+        if let Some(q) = gr.whole() {
+            let (gh, g) = sums.data_mut::<T>().split_at_mut(segments);
+            group::backward(xd, gd, q, wd, eps, dx.data_mut::<T>(), gh, g);
+        } else {
         let (to, sums) = (SendPtr(dx.data_mut::<T>().as_mut_ptr()), SendPtr(sums.data_mut::<T>().as_mut_ptr()));
         parallel_for(gr.groups, gr.grain(), |range| {
             let size = gr.size();
@@ -159,6 +175,7 @@ pub fn backward(x: &Tensor, g: &Tensor, gr: Groups, w: Option<&Tensor>, eps: f64
                 }
             }
         });
+        }
     });
     let total = reduce::sum(&sums, Some(&[1]), false, None)?;
     Ok((copy::to_dtype(&dx, x.dtype())?, view::select(&total, 0, 0)?, view::select(&total, 0, 1)?))

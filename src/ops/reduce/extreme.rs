@@ -1,8 +1,10 @@
 //! Largest and smallest: max, min, amax, amin, aminmax, argmax, argmin.
 
+use super::run::{extreme_along, folded};
 use super::tools::*;
 use super::{reduced_dims, reduced_shape, sum};
 use crate::autograd::{no_grad, record, record_many, save, save_output};
+use crate::cpu::reduce::ops::{Max, Min};
 use crate::dtype::Dtype;
 use crate::ensure;
 use crate::error::Result;
@@ -13,53 +15,17 @@ use crate::ops::{Args, Registry, Ret, copy, view};
 use crate::tensor::Tensor;
 use smallvec::{SmallVec, smallvec};
 
-/// Whether `v` takes the place of `best`: NaN before all, the first of equals stays.
-#[inline(always)]
-fn beats<T: Real>(v: T, best: T, max: bool) -> bool {
-    !best.nan() && (v.nan() || if max { v > best } else { v < best })
+/// The extreme over dimensions, which stay with size 1, in the dtype of `x`.
+fn fold_extreme(x: &Tensor, gone: &[bool], max: bool) -> Result<Tensor> {
+    let kept = kernel!(wide_dtype(x.dtype()), T => if max { folded::<T, Max>(x, gone) } else { folded::<T, Min>(x, gone) })?;
+    copy::to_dtype(&kept, x.dtype())
 }
 
-/// The extreme of every row of a block (dtype f32, f64 or i64) into `out`.
-pub fn fold_extreme(b: &Block, out: &Tensor, max: bool) {
-    kernel!(b.data.dtype(), T => {
-        let (x, out) = (b.data.data::<T>(), out.data_mut::<T>());
-        if max {
-            let f = |a: T, v: T| if beats(v, a, true) { v } else { a };
-            fold_block(x, b, out, <T as Real>::LOWEST, f, f);
-        } else {
-            let f = |a: T, v: T| if beats(v, a, false) { v } else { a };
-            fold_block(x, b, out, <T as Real>::HIGHEST, f, f);
-        }
-    });
-}
-
-/// Where the extreme of every row of a block is: the first place, or the first NaN.
-fn arg_extreme(b: &Block, max: bool) -> Result<Tensor> {
-    let out = Tensor::zeros(&[b.count()], Dtype::I64, b.data.device())?;
-    let best = Tensor::empty(&[b.count()], b.data.dtype(), b.data.device())?;
-    fold_extreme(b, &best, max);
-    let at = out.data_mut::<i64>();
-    kernel!(b.data.dtype(), T => {
-        let (x, best) = (b.data.data::<T>(), best.data::<T>());
-        for o in 0..b.outer {
-            let x = &x[o * b.len * b.inner..(o + 1) * b.len * b.inner];
-            let (best, at) = (&best[o * b.inner..(o + 1) * b.inner], &mut at[o * b.inner..(o + 1) * b.inner]);
-            if b.inner == 1 {
-                let top = best[0];
-                at[0] = x.iter().position(|&v| if top.nan() { v.nan() } else { v == top }).unwrap_or(0) as i64;
-                continue;
-            }
-            // Backwards, so that the first place is written last.
-            for i in (0..b.len).rev() {
-                for ((p, &top), &v) in at.iter_mut().zip(best).zip(&x[i * b.inner..]) {
-                    if v == top || (top.nan() && v.nan()) {
-                        *p = i as i64;
-                    }
-                }
-            }
-        }
-    });
-    Ok(out)
+/// The extreme along a dimension, which stays with size 1, and where it is: the first place, or the first NaN.
+fn arg_extreme(x: &Tensor, d: usize, max: bool) -> Result<(Tensor, Tensor)> {
+    let (best, index) =
+        kernel!(wide_dtype(x.dtype()), T => if max { extreme_along::<T, Max>(x, d) } else { extreme_along::<T, Min>(x, d) })?;
+    Ok((copy::to_dtype(&best, x.dtype())?, index))
 }
 
 fn check_real(x: &Tensor, name: &str) -> Result<()> {
@@ -84,10 +50,7 @@ pub fn share_evenly(x: &Tensor, out: &Tensor, g: &Tensor, dims: &[i64], nan_too:
 fn extreme(name: &'static str, x: &Tensor, dims: Option<&[i64]>, keepdim: bool, max: bool) -> Result<Tensor> {
     let gone = reduced_dims(x.ndim(), dims)?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
-    let b = block(&wide(x)?, &gone)?;
-    let kept = Tensor::empty(&with_ones, b.data.dtype(), x.device())?;
-    fold_extreme(&b, &kept, max);
-    let out = reshaped(&copy::to_dtype(&kept, x.dtype())?, &reduced_shape(x.shape(), &gone, keepdim))?;
+    let out = reshaped(&fold_extreme(&x.detach(), &gone, max)?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     let dims: Option<SmallVec<[i64; 6]>> = dims.map(|d| d.into());
     Ok(record(name, &[x], out, move |ctx, g| {
@@ -132,9 +95,8 @@ pub fn along_dim(x: &Tensor, dim: i64, keepdim: bool, max: bool) -> Result<(Tens
     let name = if max { "max" } else { "min" };
     check_real(x, name)?;
     let d = nonempty_dim(x, dim, name)?;
-    let index = arg_extreme(&along(&wide(x)?, d)?, max)?;
-    let index = reshaped(&index, &with_size(x.shape(), d, 1))?;
-    pick(if max { "MaxBackward0" } else { "MinBackward0" }, x, &index, d, keepdim)
+    let (values, index) = arg_extreme(&x.detach(), d, max)?;
+    picked(if max { "MaxBackward0" } else { "MinBackward0" }, x, &values, &index, d, keepdim)
 }
 
 /// `argmax` and `argmin`.
@@ -146,13 +108,12 @@ fn arg(x: &Tensor, dim: Option<i64>, keepdim: bool, max: bool) -> Result<Tensor>
     match dim {
         None => {
             ensure!(x.numel() > 0, Index, "{name}(): Expected reduction dim to be specified for input.numel() == 0.");
-            let b = block(&wide(x)?, &SmallVec::<[bool; 8]>::from_elem(true, x.ndim()))?;
             let shape: Vec<usize> = if keepdim { vec![1; x.ndim()] } else { vec![] };
-            reshaped(&arg_extreme(&b, max)?, &shape)
+            reshaped(&arg_extreme(&reshaped(x, &[x.numel()])?, 0, max)?.1, &shape)
         }
         Some(dim) => {
             let d = nonempty_dim(x, dim, name)?;
-            let index = arg_extreme(&along(&wide(x)?, d)?, max)?;
+            let (_, index) = arg_extreme(&x.detach(), d, max)?;
             let shape = if keepdim { with_size(x.shape(), d, 1) } else { without(x.shape(), d) };
             reshaped(&index, &shape)
         }
@@ -179,12 +140,7 @@ pub fn aminmax(x: &Tensor, dim: Option<i64>, keepdim: bool) -> Result<(Tensor, T
     };
     let with_ones = reduced_shape(x.shape(), &gone, true);
     let shape = reduced_shape(x.shape(), &gone, keepdim);
-    let b = block(&wide(x)?, &gone)?;
-    let make = |max| -> Result<Tensor> {
-        let kept = Tensor::empty(&with_ones, b.data.dtype(), x.device())?;
-        fold_extreme(&b, &kept, max);
-        reshaped(&copy::to_dtype(&kept, x.dtype())?, &shape)
-    };
+    let make = |max| -> Result<Tensor> { reshaped(&fold_extreme(&x.detach(), &gone, max)?, &shape) };
     let (low, high) = (make(false)?, make(true)?);
     let (saved, results) = (save(x), [save_output(&low, 0), save_output(&high, 1)]);
     let dims: SmallVec<[i64; 1]> = dim.into_iter().collect();

@@ -1,7 +1,9 @@
 //! Whether and how many: any, all, count_nonzero, equal, allclose, isclose, is_nonzero.
 
+use super::run::folded;
 use super::tools::*;
 use super::{reduced_dims, reduced_shape};
+use crate::cpu::reduce::ops::{Max, Min, Sum};
 use crate::dtype::Dtype;
 use crate::ensure;
 use crate::error::Result;
@@ -44,24 +46,24 @@ fn any_all(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, all: bool) -> Result
         return copy::to_dtype(&mask, out_dtype);
     }
     let gone = reduced_dims(x.ndim(), dims)?;
-    let b = block(&mask, &gone)?;
+    let kept = if all { folded::<u8, Min>(&mask, &gone)? } else { folded::<u8, Max>(&mask, &gone)? };
+    // A bool made from other memory may be any byte.
     let out = Tensor::empty(&reduced_shape(x.shape(), &gone, keepdim), Dtype::Bool, x.device())?;
-    let (data, to) = (b.data.data::<u8>(), out.data_mut::<u8>());
-    if all {
-        fold_block(data, &b, to, 1u8, |a, v: u8| a & (v != 0) as u8, |a, b| a & b);
-    } else {
-        fold_block(data, &b, to, 0u8, |a, v: u8| a | (v != 0) as u8, |a, b| a | b);
-    }
+    out.data_mut::<u8>().iter_mut().zip(kept.data::<u8>()).for_each(|(o, &v)| *o = (v != 0) as u8);
     copy::to_dtype(&out, out_dtype)
 }
 
 /// How many elements are not zero.
 pub fn count_nonzero(x: &Tensor, dims: Option<&[i64]>) -> Result<Tensor> {
     let gone = reduced_dims(x.ndim(), dims)?;
-    let b = block(&nonzero_mask(x)?, &gone)?;
-    let out = Tensor::empty(&reduced_shape(x.shape(), &gone, false), Dtype::I64, x.device())?;
-    fold_block(b.data.data::<u8>(), &b, out.data_mut::<i64>(), 0i64, |a, v: u8| a + (v != 0) as i64, |a, b| a + b);
-    Ok(out)
+    let mask = nonzero_mask(x)?;
+    if x.dtype() == Dtype::Bool {
+        // A bool made from other memory may be any byte.
+        let ones = Tensor::empty(x.shape(), Dtype::Bool, x.device())?;
+        ones.data_mut::<u8>().iter_mut().zip(mask.data::<u8>()).for_each(|(o, &v)| *o = (v != 0) as u8);
+        return reshaped(&folded::<i64, Sum>(&ones, &gone)?, &reduced_shape(x.shape(), &gone, false));
+    }
+    reshaped(&folded::<i64, Sum>(&mask, &gone)?, &reduced_shape(x.shape(), &gone, false))
 }
 
 /// Same shape and equal elements.

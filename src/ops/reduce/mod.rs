@@ -5,11 +5,13 @@ mod fold;
 mod logic;
 mod moments;
 mod norms;
+pub mod run;
 pub mod tools;
 
 use super::elementwise as ew;
 use super::{Registry, Ret, copy, scan, view};
 use crate::autograd::{record, save, save_output};
+use crate::cpu::reduce::ops::{Prod, Sum};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::eval::compute_dtype;
@@ -19,7 +21,6 @@ use crate::{bail, ensure};
 pub use extreme::{over as extreme_over, share_evenly};
 pub use norms::vector_norm;
 use smallvec::{SmallVec, smallvec};
-use std::num::Wrapping;
 use tools::*;
 
 /// Which dimensions a reduction removes: none given (or an empty list) means all.
@@ -86,40 +87,43 @@ fn sum_acc(d: Dtype) -> Dtype {
     if d.is_complex() { d } else { compute_dtype(d) }
 }
 
-/// `x` converted to `dtype` and then to the dtype that it is added up in, without history.
+/// `x` without history in a dtype that kernels read as [`sum_acc`] of `dtype`, converted to `dtype` where that changes
+/// values.
 fn summands(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
+    let x = x.detach();
     let acc = sum_acc(dtype);
-    let x = if dtype.is_integral() { copy::to_dtype(&x.detach(), dtype)? } else { x.detach() };
+    if x.dtype() == dtype || (sum_acc(x.dtype()) == acc && dtype == acc) {
+        return Ok(x);
+    }
+    if dtype.is_integral() {
+        return copy::to_dtype(&x, dtype);
+    }
     copy::to_dtype(&x, acc)
 }
 
 /// The sum in the accumulation dtype, reduced dimensions kept.
 fn sum_wide(x: &Tensor, gone: &[bool], dtype: Dtype) -> Result<Tensor> {
     x.check_data("sum")?;
-    let acc = sum_acc(dtype);
-    let wide = summands(x, dtype)?;
-    // Dense memory in another order adds up to the same.
-    let flat = gone.iter().all(|&g| g) && wide.layout().is_dense() && !wide.is_contiguous();
-    let wide = if flat {
-        let l = crate::layout::Layout::strided(&[wide.numel()], &[1], wide.layout().offset)?;
-        Tensor::from_parts(wide.storage().clone(), l, wide.dtype())
-    } else {
-        wide
-    };
-    let b = block(&wide, if flat { &[true] } else { gone })?;
-    let out = Tensor::empty(&reduced_shape(x.shape(), gone, true), acc, x.device())?;
-    macro_rules! go {
-        ($t:ty) => {
-            fold_block(b.data.data::<$t>(), &b, out.data_mut::<$t>(), <$t>::default(), |a, v: $t| a + v, |a, b| a + b)
-        };
+    let from = summands(x, dtype)?;
+    match sum_acc(dtype) {
+        Dtype::F32 => run::folded::<f32, Sum>(&from, gone),
+        Dtype::F64 => run::folded::<f64, Sum>(&from, gone),
+        Dtype::C64 => fold_pairs::<f32>(&from, gone, Pair::default(), |a, b| a + b),
+        Dtype::C128 => fold_pairs::<f64>(&from, gone, Pair::default(), |a, b| a + b),
+        _ => run::folded::<i64, Sum>(&from, gone),
     }
-    match acc {
-        Dtype::F32 => go!(f32),
-        Dtype::F64 => go!(f64),
-        Dtype::C64 => go!(Pair<f32>),
-        Dtype::C128 => go!(Pair<f64>),
-        _ => go!(Wrapping<i64>),
-    }
+}
+
+/// Complex elements combined by `f`, reduced dimensions kept.
+fn fold_pairs<T: Copy + Send + Sync>(
+    x: &Tensor,
+    gone: &[bool],
+    init: Pair<T>,
+    f: impl Fn(Pair<T>, Pair<T>) -> Pair<T> + Sync + Copy,
+) -> Result<Tensor> {
+    let b = block(x, gone)?;
+    let out = Tensor::empty(&reduced_shape(x.shape(), gone, true), x.dtype(), x.device())?;
+    fold_block(b.data.data::<Pair<T>>(), &b, out.data_mut::<Pair<T>>(), init, f, f);
     Ok(out)
 }
 
@@ -231,22 +235,15 @@ pub fn prod(x: &Tensor, dim: Option<i64>, keepdim: bool, dtype: Option<Dtype>) -
     let gone = reduced_dims(x.ndim(), dims.as_deref())?;
     x.check_data("prod")?;
     let out_dtype = sum_dtype(x.dtype(), dtype);
-    let wide = summands(x, out_dtype)?;
-    let b = block(&wide, &gone)?;
+    let from = summands(x, out_dtype)?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
-    let kept = Tensor::empty(&with_ones, wide.dtype(), x.device())?;
-    macro_rules! go {
-        ($t:ty, $one:expr) => {
-            fold_block(b.data.data::<$t>(), &b, kept.data_mut::<$t>(), $one, |a, v: $t| a * v, |a, b| a * b)
-        };
-    }
-    match wide.dtype() {
-        Dtype::F32 => go!(f32, 1.0),
-        Dtype::F64 => go!(f64, 1.0),
-        Dtype::C64 => go!(Pair<f32>, Pair(1.0, 0.0)),
-        Dtype::C128 => go!(Pair<f64>, Pair(1.0, 0.0)),
-        _ => go!(Wrapping<i64>, Wrapping(1)),
-    }
+    let kept = match sum_acc(out_dtype) {
+        Dtype::F32 => run::folded::<f32, Prod>(&from, &gone),
+        Dtype::F64 => run::folded::<f64, Prod>(&from, &gone),
+        Dtype::C64 => fold_pairs::<f32>(&from, &gone, Pair(1.0, 0.0), |a, b| a * b),
+        Dtype::C128 => fold_pairs::<f64>(&from, &gone, Pair(1.0, 0.0), |a, b| a * b),
+        _ => run::folded::<i64, Prod>(&from, &gone),
+    }?;
     let kept = copy::to_dtype(&kept, out_dtype)?;
     let out = reshaped(&kept, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (full, back) = (x.dims(), x.dtype());
@@ -280,19 +277,11 @@ pub fn logsumexp(x: &Tensor, dims: &[i64], keepdim: bool) -> Result<Tensor> {
     let gone = reduced_dims(x.ndim(), Some(dims))?;
     x.check_data("logsumexp")?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
-    let b = block(&wide(x)?, &gone)?;
-    let top = Tensor::empty(&with_ones, b.data.dtype(), x.device())?;
-    let kept = crate::autograd::no_grad(|| -> Result<Tensor> {
-        extreme::fold_extreme(&b, &top, true);
-        let shift = {
-            let inf = call1(&ew::ISINF, &top)?;
-            choose(&inf, 0.0, &top, top.dtype())?
-        };
-        let f = formula!(2, "LogsumexpBackward0", |x| (x[0] - x[1]).exp());
-        let e = eval_formula(f, &[&wide(x)?, &shift], &[])?;
-        let s = sum_wide(&e, &gone, e.dtype())?;
-        ew::add(&call1(&ew::LOG, &s)?, &shift)
-    })?;
+    let (data, _, len) = rows(&wide(x)?, &gone)?;
+    let kept = Tensor::empty(&with_ones, data.dtype(), x.device())?;
+    crate::dispatch!(float "logsumexp", data.dtype(), T => {
+        crate::cpu::softmax::logsumexp(data.data::<T>(), len, kept.data_mut::<T>());
+    });
     let out = reshaped(&copy::to_dtype(&kept, x.dtype())?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("LogsumexpBackward0", &[x], out, move |ctx, g| {

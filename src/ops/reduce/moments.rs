@@ -1,9 +1,10 @@
 //! Spread: var, std, var_mean, std_mean, cov, corrcoef.
 
+use super::run::moments_over;
 use super::tools::*;
 use super::{mean, reduced_count, reduced_dims, reduced_shape, sum};
 use crate::autograd::{record, record_many, save, save_output};
-use crate::dtype::{Dtype, Element};
+use crate::dtype::Dtype;
 use crate::ensure;
 use crate::error::Result;
 use crate::expr::builder::{c, wh};
@@ -17,22 +18,6 @@ use smallvec::{SmallVec, smallvec};
 struct Kind {
     root: bool,
     mean: bool,
-}
-
-/// Sum of squared distances from the mean, and the mean: in f64, two passes.
-fn row_moments<T: Element>(row: &[T]) -> (f64, f64) {
-    let n = row.len() as f64;
-    let mean = fold_long(row, 0.0, &|a: f64, v: T| a + v.to_f64(), &|a, b| a + b) / n;
-    let m2 = fold_long(
-        row,
-        0.0,
-        &|a: f64, v: T| {
-            let d = v.to_f64() - mean;
-            a + d * d
-        },
-        &|a, b| a + b,
-    );
-    (m2, mean)
 }
 
 struct Moments {
@@ -54,7 +39,6 @@ fn moments(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, correction: f64, roo
         return complex_moments(x, dims, keepdim, correction, root);
     }
     let gone = reduced_dims(x.ndim(), dims)?;
-    let (data, count, len) = super::rows(&wide(x)?, &gone)?;
     let dof = reduced_count(x.shape(), &gone) as f64 - correction;
     if dof <= 0.0 {
         let name = if root { "std" } else { "var" };
@@ -62,17 +46,18 @@ fn moments(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, correction: f64, roo
             "{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by output numel)."
         ));
     }
-    let (spread, mean) = (Tensor::empty(&[count], Dtype::F64, x.device())?, Tensor::empty(&[count], Dtype::F64, x.device())?);
-    let (s, m) = (spread.data_mut::<f64>(), mean.data_mut::<f64>());
-    kernel!(data.dtype(), T => {
-        let x = data.data::<T>();
-        for o in 0..count {
-            let (m2, avg) = row_moments(&x[o * len..(o + 1) * len]);
-            let var = m2 / dof.max(0.0);
-            s[o] = if root { var.sqrt() } else { var };
-            m[o] = avg;
-        }
-    });
+    let rows = match wide_dtype(x.dtype()) {
+        Dtype::F64 => moments_over::<f64>(x, &gone)?,
+        _ => moments_over::<f32>(x, &gone)?,
+    };
+    let empty = |_| Tensor::empty(&[rows.len()], Dtype::F64, x.device());
+    let (spread, mean) = (empty(0)?, empty(1)?);
+    for ((s, m), row) in spread.data_mut::<f64>().iter_mut().zip(mean.data_mut::<f64>()).zip(&rows) {
+        let var = row.m2 / dof.max(0.0);
+        *s = if root { var.sqrt() } else { var };
+        // There is no mean of nothing.
+        *m = if row.count == 0.0 { f64::NAN } else { row.mean };
+    }
     let shape = reduced_shape(x.shape(), &gone, keepdim);
     let finish = |t: Tensor| reshaped(&copy::to_dtype(&t, x.dtype())?, &shape);
     Ok(Moments { spread: finish(spread)?, mean: finish(mean)?, with_ones: reduced_shape(x.shape(), &gone, true), dof })

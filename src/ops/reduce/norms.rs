@@ -1,8 +1,10 @@
 //! Lengths: norm, linalg.vector_norm, dist, renorm.
 
+use super::run::folded;
 use super::tools::*;
 use super::{reduced_dims, reduced_shape, sum};
 use crate::autograd::{record, save, save_output};
+use crate::cpu::reduce::ops::{Magnitudes, MaxMagnitude, Squares};
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
 use crate::expr::builder::{E, c, par, wh};
@@ -75,6 +77,39 @@ fn fold_norm<T: Size>(x: &[T], b: &Block, out: &mut [f64], p: f64) {
         fold_block(x, b, out, 0.0, |a, v: T| a + v.size().powf(p), add);
         root(out, 1.0 / p);
     }
+}
+
+/// The norms of real tensors that have kernels of their own: p = 1, 2 and infinity. Reduced dimensions stay.
+fn common_norm(x: &Tensor, p: f64, gone: &[bool]) -> Result<Option<Tensor>> {
+    if x.dtype().is_complex() || !(p == 1.0 || p == 2.0 || p == f64::INFINITY) {
+        return Ok(None);
+    }
+    let x = &x.detach();
+    let double = wide_dtype(x.dtype()) == Dtype::F64;
+    if p != 2.0 {
+        return Ok(Some(match (p == 1.0, double) {
+            (true, true) => folded::<f64, Magnitudes>(x, gone)?,
+            (true, false) => folded::<f32, Magnitudes>(x, gone)?,
+            (false, true) => folded::<f64, MaxMagnitude>(x, gone)?,
+            (false, false) => folded::<f32, MaxMagnitude>(x, gone)?,
+        }));
+    }
+    if !double {
+        let kept = folded::<f32, Squares>(x, gone)?;
+        // Squares that neither overflow nor vanish; NaN is for the other way too.
+        let safe = |s: f32| s > 1e-20 && s < 1e37;
+        if kept.data::<f32>().iter().all(|&s| safe(s)) {
+            kept.data_mut::<f32>().iter_mut().for_each(|s| *s = s.sqrt());
+            return Ok(Some(kept));
+        }
+    }
+    let kept = if double || x.dtype() == Dtype::F32 {
+        folded::<f64, Squares>(x, gone)?
+    } else {
+        folded::<f64, Squares>(&wide(x)?, gone)?
+    };
+    kept.data_mut::<f64>().iter_mut().for_each(|s| *s = s.sqrt());
+    Ok(Some(kept))
 }
 
 /// The gradient of a norm, from x (0), the norm (1) and the incoming gradient (2); p is parameter 0.
@@ -184,16 +219,22 @@ pub fn vector_norm(x: &Tensor, p: f64, dims: Option<&[i64]>, keepdim: bool, dtyp
     }
     x.check_data("linalg.vector_norm")?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
-    let wide = if d.is_complex() { x.detach() } else { wide(x)? };
-    let b = block(&wide, &gone)?;
-    let kept = Tensor::empty(&with_ones, Dtype::F64, x.device())?;
-    let to = kept.data_mut::<f64>();
-    match wide.dtype() {
-        Dtype::F32 => fold_norm(b.data.data::<f32>(), &b, to, p),
-        Dtype::F64 => fold_norm(b.data.data::<f64>(), &b, to, p),
-        Dtype::C64 => fold_norm(b.data.data::<Pair<f32>>(), &b, to, p),
-        _ => fold_norm(b.data.data::<Pair<f64>>(), &b, to, p),
-    }
+    let kept = match common_norm(x, p, &gone)? {
+        Some(kept) => kept,
+        None => {
+            let wide = if d.is_complex() { x.detach() } else { wide(x)? };
+            let b = block(&wide, &gone)?;
+            let kept = Tensor::empty(&with_ones, Dtype::F64, x.device())?;
+            let to = kept.data_mut::<f64>();
+            match wide.dtype() {
+                Dtype::F32 => fold_norm(b.data.data::<f32>(), &b, to, p),
+                Dtype::F64 => fold_norm(b.data.data::<f64>(), &b, to, p),
+                Dtype::C64 => fold_norm(b.data.data::<Pair<f32>>(), &b, to, p),
+                _ => fold_norm(b.data.data::<Pair<f64>>(), &b, to, p),
+            }
+            kept
+        }
+    };
     let out = reshaped(&copy::to_dtype(&kept, d.to_real())?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     let dims: SmallVec<[i64; 6]> = dims.unwrap_or(&[]).into();

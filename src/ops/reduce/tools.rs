@@ -82,33 +82,23 @@ impl<T: Copy + std::ops::Add<Output = T> + std::ops::Sub<Output = T> + std::ops:
 
 /// An ordered kernel type: f32, f64, i64.
 pub trait Real: Element + PartialOrd + Default {
-    const LOWEST: Self;
-    const HIGHEST: Self;
     fn nan(self) -> bool;
 }
-impl Real for f32 {
-    const LOWEST: f32 = f32::NEG_INFINITY;
-    const HIGHEST: f32 = f32::INFINITY;
-    #[inline(always)]
-    fn nan(self) -> bool {
-        self.is_nan()
-    }
+macro_rules! real {
+    ($($t:ty, |$v:ident| $nan:expr;)*) => {$(
+        impl Real for $t {
+            #[inline(always)]
+            fn nan(self) -> bool {
+                let $v = self;
+                $nan
+            }
+        }
+    )*};
 }
-impl Real for f64 {
-    const LOWEST: f64 = f64::NEG_INFINITY;
-    const HIGHEST: f64 = f64::INFINITY;
-    #[inline(always)]
-    fn nan(self) -> bool {
-        self.is_nan()
-    }
-}
-impl Real for i64 {
-    const LOWEST: i64 = i64::MIN;
-    const HIGHEST: i64 = i64::MAX;
-    #[inline(always)]
-    fn nan(self) -> bool {
-        false
-    }
+real! {
+    f32, |v| v.is_nan();
+    f64, |v| v.is_nan();
+    i64, |_v| false;
 }
 
 /// `kernel!(dtype, T => body)` for the three dtypes that [`wide`] gives.
@@ -276,9 +266,20 @@ pub fn scatter_along(g: &Tensor, index: &Tensor, dim: usize, size: usize) -> Res
 /// Values at one index along `dim`: the result of an op that picks an element (max, median, ...), with
 /// its gradient. `index` has size 1 there.
 pub fn pick(name: &'static str, x: &Tensor, index: &Tensor, dim: usize, keepdim: bool) -> Result<(Tensor, Tensor)> {
-    let values = gather_along(&x.detach(), index, dim)?;
+    picked(name, x, &gather_along(&x.detach(), index, dim)?, index, dim, keepdim)
+}
+
+/// [`pick`] where the values are known.
+pub fn picked(
+    name: &'static str,
+    x: &Tensor,
+    values: &Tensor,
+    index: &Tensor,
+    dim: usize,
+    keepdim: bool,
+) -> Result<(Tensor, Tensor)> {
     let shape = if keepdim { with_size(x.shape(), dim, 1) } else { without(x.shape(), dim) };
-    let (values, indices) = (reshaped(&values, &shape)?, reshaped(index, &shape)?);
+    let (values, indices) = (reshaped(values, &shape)?, reshaped(index, &shape)?);
     let (size, kept, full) = (x.size(dim), with_size(x.shape(), dim, 1), x.dims());
     let saved = save(&indices);
     record_many(name, &[x], &[&values, &indices], move |ctx, g| {

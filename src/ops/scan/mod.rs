@@ -8,6 +8,7 @@ use super::elementwise as ew;
 use super::reduce::{sum_dtype, tools::*};
 use super::{Registry, Ret, copy, view};
 use crate::autograd::{record, save, save_output};
+use crate::cpu::scan::{self as kernels, Plus, Running, Times};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Dtype, Element};
 use crate::ensure;
@@ -16,7 +17,6 @@ use crate::expr::builder::{E, c, wh};
 use crate::layout::wrap_dim;
 use crate::tensor::Tensor;
 use smallvec::smallvec;
-use std::num::Wrapping;
 
 /// `out[o, i, j] = show(state)` after `state = f(state, x[o, i, j])`, forwards or backwards along `i`.
 fn scan_block<T: Copy + Sync, A: Copy + Send + Sync, O: Copy + Send>(
@@ -102,63 +102,37 @@ pub fn linear_scan(a: &Tensor, b: &Tensor, d: usize, reverse: bool) -> Result<Te
     }))
 }
 
+/// Running results of `op` along dimension `d`, without history; complex ones by `f` from `init`.
+fn run_along<R: Running>(
+    x: &Tensor,
+    d: usize,
+    reverse: bool,
+    op: R,
+    single: (Pair<f32>, impl Fn(Pair<f32>, Pair<f32>) -> Pair<f32> + Sync),
+    double: (Pair<f64>, impl Fn(Pair<f64>, Pair<f64>) -> Pair<f64> + Sync),
+) -> Result<Tensor> {
+    let from = if x.dtype().is_complex() { x.detach() } else { wide(x)? };
+    let b = along(&from, d)?;
+    let out = Tensor::empty(x.shape(), from.dtype(), x.device())?;
+    match from.dtype() {
+        Dtype::C64 => scan_block(b.data.data(), &b, out.data_mut(), reverse, single.0, single.1, |a| a),
+        Dtype::C128 => scan_block(b.data.data(), &b, out.data_mut(), reverse, double.0, double.1, |a| a),
+        d => kernel!(d, T => kernels::scan(b.data.data::<T>(), out.data_mut::<T>(), b.len, b.inner, reverse, op)),
+    }
+    copy::to_dtype(&out, x.dtype())
+}
+
 /// Running sums along dimension `d`; with `reverse`, from the end. Differentiable.
 pub fn cumsum_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
     x.check_data("cumsum")?;
-    let x0 = if x.dtype().is_complex() { x.detach() } else { wide(x)? };
-    let b = along(&x0, d)?;
-    let out = Tensor::empty(x.shape(), x0.dtype(), x.device())?;
-    macro_rules! go {
-        ($t:ty) => {
-            scan_block(b.data.data::<$t>(), &b, out.data_mut::<$t>(), reverse, <$t>::default(), |a, v: $t| a + v, |a| a)
-        };
-    }
-    match x0.dtype() {
-        Dtype::F32 => scan_block(
-            b.data.data::<f32>(),
-            &b,
-            out.data_mut::<f32>(),
-            reverse,
-            0.0f64,
-            |a, v: f32| a + f64::from(v),
-            |a| a as f32,
-        ),
-        Dtype::F64 => go!(f64),
-        Dtype::C64 => go!(Pair<f32>),
-        Dtype::C128 => go!(Pair<f64>),
-        _ => go!(Wrapping<i64>),
-    }
-    let out = copy::to_dtype(&out, x.dtype())?;
+    let out = run_along(x, d, reverse, Plus, (Pair::default(), |a, b| a + b), (Pair::default(), |a, b| a + b))?;
     Ok(record("CumsumBackward0", &[x], out, move |_, g| Ok(smallvec![Some(cumsum_along(g, d, !reverse)?)])))
 }
 
 /// Running products along dimension `d`. Differentiable, also where elements are zero.
 pub fn cumprod_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
     x.check_data("cumprod")?;
-    let x0 = if x.dtype().is_complex() { x.detach() } else { wide(x)? };
-    let b = along(&x0, d)?;
-    let out = Tensor::empty(x.shape(), x0.dtype(), x.device())?;
-    macro_rules! go {
-        ($t:ty, $one:expr) => {
-            scan_block(b.data.data::<$t>(), &b, out.data_mut::<$t>(), reverse, $one, |a, v: $t| a * v, |a| a)
-        };
-    }
-    match x0.dtype() {
-        Dtype::F32 => scan_block(
-            b.data.data::<f32>(),
-            &b,
-            out.data_mut::<f32>(),
-            reverse,
-            1.0f64,
-            |a, v: f32| a * f64::from(v),
-            |a| a as f32,
-        ),
-        Dtype::F64 => go!(f64, 1.0),
-        Dtype::C64 => go!(Pair<f32>, Pair(1.0, 0.0)),
-        Dtype::C128 => go!(Pair<f64>, Pair(1.0, 0.0)),
-        _ => go!(Wrapping<i64>, Wrapping(1)),
-    }
-    let out = copy::to_dtype(&out, x.dtype())?;
+    let out = run_along(x, d, reverse, Times, (Pair(1.0, 0.0), |a, b| a * b), (Pair(1.0, 0.0), |a, b| a * b))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("CumprodBackward0", &[x], out, move |ctx, g| {
         // dx[k] = (product before k) * s[k], where s[k] = g[k] + x[k + 1] s[k + 1].
