@@ -8,6 +8,7 @@ pub mod isa;
 
 pub mod attention;
 pub mod conv;
+pub mod copy;
 pub mod fft;
 pub mod gemm;
 pub mod linalg;
