@@ -9,6 +9,7 @@ pub mod isa;
 pub mod attention;
 pub mod conv;
 pub mod cross_entropy;
+pub mod copy;
 pub mod fft;
 pub mod float;
 pub mod gemm;

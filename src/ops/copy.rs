@@ -44,8 +44,17 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
     };
     if src.dtype() == dst.dtype() {
         if dst.is_contiguous() && src.is_contiguous() {
-            // SAFETY: both blocks have that many bytes; `copy` allows overlap.
-            unsafe { std::ptr::copy(src.ptr(), dst.ptr_mut(), dst.numel() * dst.dtype().size()) };
+            let bytes = dst.numel() * dst.dtype().size();
+            let (to, from) = (dst.ptr_mut(), src.ptr());
+            // Different storages may be views of a guest's memory.
+            let apart = (to as usize).abs_diff(from as usize) >= bytes;
+            if bytes < 1 << 20 || !apart {
+                // SAFETY: both blocks have that many bytes; `copy` allows overlap.
+                unsafe { std::ptr::copy(from, to, bytes) };
+            } else {
+                // SAFETY: as above, and the blocks are apart.
+                unsafe { crate::cpu::copy::copy(to, from, &[(bytes, 1, 1)]) };
+            }
         } else {
             dispatch!(bytes dst.dtype(), T => copy_strided::<T>(dst, src));
         }
@@ -69,7 +78,7 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
 }
 
 /// Same dtype, same shape, any strides.
-fn copy_strided<T: Copy>(dst: &Tensor, src: &Tensor) {
+fn copy_strided<T: Copy + Send + Sync>(dst: &Tensor, src: &Tensor) {
     let mut axes: SmallVec<[(usize, isize, isize); 8]> = SmallVec::new();
     let mut order: SmallVec<[usize; 8]> = (0..dst.ndim()).filter(|&d| dst.shape()[d] != 1).collect();
     order.sort_by_key(|&d| std::cmp::Reverse(dst.strides()[d]));
@@ -83,42 +92,8 @@ fn copy_strided<T: Copy>(dst: &Tensor, src: &Tensor) {
             _ => axes.push((n, ds, ss)),
         }
     }
-    // SAFETY: positions are those of the two layouts, which lie inside their storages.
-    unsafe { copy_axes(dst.ptr_mut() as *mut T, src.ptr() as *const T, &axes) }
-}
-
-/// # Safety
-/// Every position reached by the axes is inside both blocks.
-unsafe fn copy_axes<T: Copy>(dst: *mut T, src: *const T, axes: &[(usize, isize, isize)]) {
-    match axes {
-        // SAFETY: by the caller, here and below.
-        [] => unsafe { *dst = *src },
-        [(n, 1, 1)] => unsafe { std::ptr::copy_nonoverlapping(src, dst, *n) },
-        [(n, ds, ss)] => {
-            for k in 0..*n as isize {
-                unsafe { *dst.wrapping_offset(k * ds) = *src.wrapping_offset(k * ss) };
-            }
-        }
-        // Blocks keep both sides of a transposition in cache.
-        [(m, dm, 1), (n, 1, sn)] => {
-            const B: usize = 16;
-            for i0 in (0..*m).step_by(B) {
-                for j0 in (0..*n).step_by(B) {
-                    for i in i0..(i0 + B).min(*m) {
-                        for j in j0..(j0 + B).min(*n) {
-                            let to = dst.wrapping_offset(i as isize * dm + j as isize);
-                            unsafe { *to = *src.wrapping_offset(i as isize + j as isize * sn) };
-                        }
-                    }
-                }
-            }
-        }
-        [(n, ds, ss), rest @ ..] => {
-            for k in 0..*n as isize {
-                unsafe { copy_axes(dst.wrapping_offset(k * ds), src.wrapping_offset(k * ss), rest) };
-            }
-        }
-    }
+    // SAFETY: positions are those of the two layouts, which lie inside their storages; `copy_raw` gives no overlapping ones.
+    unsafe { crate::cpu::copy::copy(dst.ptr_mut() as *mut T, src.ptr() as *const T, &axes) }
 }
 
 /// A copy without history that keeps a dense layout's strides.

@@ -1,13 +1,18 @@
 //! Looking up rows of a table.
 
 use crate::autograd::{record, save};
+use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
+use crate::layout::Layout;
 use crate::ops::norm::num::{Num, dense};
 use crate::ops::{Args, Registry, Ret, copy};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::smallvec;
+
+/// Elements of work below which a second thread does not pay.
+const GRAIN: usize = 1 << 15;
 
 /// Rows asked for, and how their gradients come back. Indices are i64, contiguous and in range.
 #[derive(Clone)]
@@ -58,14 +63,18 @@ impl Lookup {
         }
         let ids = self.index.data::<i64>();
         dispatch!(bytes table.dtype(), T => {
-            let (from, to) = (table_d.data::<T>(), out.data_mut::<T>());
-            for (to, &i) in to.chunks_exact_mut(width).zip(ids) {
-                if back && self.padding == Some(i as usize) {
-                    to.fill(T::default());
-                } else {
-                    to.copy_from_slice(&from[i as usize * width..(i as usize + 1) * width]);
+            let (from, to) = (table_d.data::<T>(), SendPtr(out.data_mut::<T>().as_mut_ptr()));
+            parallel_for(ids.len(), (GRAIN / width).max(1), |range| {
+                // SAFETY: rows of the result, disjoint for disjoint ranges.
+                let to = unsafe { to.slice(range.start * width, range.len() * width) };
+                for (to, &i) in to.chunks_exact_mut(width).zip(&ids[range]) {
+                    if back && self.padding == Some(i as usize) {
+                        to.fill(T::default());
+                    } else {
+                        to.copy_from_slice(&from[i as usize * width..(i as usize + 1) * width]);
+                    }
                 }
-            }
+            });
         });
         if let Some(scale) = self.scale.as_ref().filter(|_| back) {
             let s = scale.data::<f64>();
@@ -81,21 +90,37 @@ impl Lookup {
     /// A table whose rows are the sums of the gradients of their occurrences, in the order of the indices.
     fn scatter(&self, g: &Tensor) -> Result<Tensor> {
         let width = g.size(g.ndim() - 1);
-        let from = dense(g)?;
-        let out = Tensor::zeros(&[self.rows, width], from.dtype(), g.device())?;
+        // The gradient of a sum is one value for all: a row of it is enough.
+        let same = g.numel() > 0 && g.strides().iter().all(|&s| s == 0);
+        let from = if same {
+            let row = Layout::strided(&[width], &[0], g.layout().offset)?;
+            dense(&g.alias(row))?
+        } else {
+            dense(g)?
+        };
+        let step = if same { 0 } else { width };
+        let out = Tensor::empty(&[self.rows, width], from.dtype(), g.device())?;
         if width == 0 {
             return copy::to_dtype(&out, g.dtype());
         }
         let ids = self.index.data::<i64>();
         let scale = self.scale.as_ref().map(|s| s.data::<f64>());
         dispatch!(float "embedding_backward", from.dtype(), T => {
-            let (from, to) = (from.data::<T>(), out.data_mut::<T>());
-            for (g, &i) in from.chunks_exact(width).zip(ids) {
-                let i = i as usize;
-                if self.padding != Some(i) {
-                    add_row(&mut to[i * width..(i + 1) * width], g, scale.map_or(T::ONE, |s| T::of(s[i])));
+            let (from, to) = (from.data::<T>(), SendPtr(out.data_mut::<T>().as_mut_ptr()));
+            // Every piece owns some rows, and looks through all indices for them.
+            let grain = (self.rows.div_ceil(16)).max(8 * GRAIN / width).max(1);
+            parallel_for(self.rows, grain, |rows| {
+                // SAFETY: rows of the result, disjoint for disjoint ranges.
+                let to = unsafe { to.slice(rows.start * width, rows.len() * width) };
+                to.fill(T::ZERO);
+                for (k, &i) in ids.iter().enumerate() {
+                    let i = i as usize;
+                    if rows.contains(&i) && self.padding != Some(i) {
+                        let at = (i - rows.start) * width;
+                        add_row(&mut to[at..at + width], &from[k * step..k * step + width], scale.map_or(T::ONE, |s| T::of(s[i])));
+                    }
                 }
-            }
+            });
         });
         copy::to_dtype(&out, g.dtype())
     }
