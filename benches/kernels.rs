@@ -81,7 +81,7 @@ fn pools(c: &mut Criterion) {
         let mut index = vec![0_i64; y.len()];
         group.bench_function(format!("max {k}x{k} stride {stride}"), |bench| {
             bench.iter(|| {
-                max_pool(&shape, &x, &mut y, &mut index);
+                max_pool(&shape, &x, &mut y, Some(&mut index));
                 black_box((&mut y, &mut index));
             });
         });

@@ -1,8 +1,6 @@
-//! Layer and RMS norm of rows, forward and backward; what group norm needs of segments.
+//! Layer and RMS norm of rows, forward and backward.
 //!
 //! A row is read from memory once; mean, deviation and result are passes over it in the cache.
-
-pub mod group;
 
 use super::float::Float;
 use super::reduce::kernels::sum_of;

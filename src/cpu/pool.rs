@@ -4,7 +4,7 @@
 //! and adaptive pooling share one routine over tables of windows.
 
 use super::threads::{SendPtr, parallel_for};
-use std::ops::{Add, AddAssign, Div};
+use std::ops::{Add, AddAssign, Div, Range};
 
 /// Why a pooling has no output size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,94 +111,205 @@ fn inside(s: &PoolShape, d: usize, k: usize) -> (usize, usize) {
     (first.min(last), last)
 }
 
+/// Whether the places of maxima are wanted.
+pub trait Track: Sync {
+    const ON: bool;
+}
+struct Places;
+struct NoPlaces;
+impl Track for Places {
+    const ON: bool = true;
+}
+impl Track for NoPlaces {
+    const ON: bool = false;
+}
+
+/// Outputs of a row that are pooled together.
+const CHUNK: usize = 128;
+
+/// The maxima of some outputs so far, and their places.
+struct Buffers<T> {
+    value: [T; CHUNK],
+    at: [u32; CHUNK],
+}
+
+/// Takes one element of a window.
+#[inline(always)]
+fn take<T: MaxElement>(new: T, place: u32, value: &mut T, at: &mut u32) {
+    let wins = beats(new, *value);
+    *value = if wins { new } else { *value };
+    *at = if wins { place } else { *at };
+}
+
+/// The taps of one output row: the input rows inside the image, and along a row taps `dilation` apart.
+struct Line<'a> {
+    /// Where the rows begin in the plane.
+    rows: &'a [usize],
+    taps: usize,
+    dilation: usize,
+    step: usize,
+    pad: usize,
+    width: usize,
+    /// The outputs all of whose taps lie inside the rows.
+    inner: Range<usize>,
+    /// The row and first column of a window's first element.
+    corner: usize,
+}
+
+impl Line<'_> {
+    /// The column of output `o`'s first tap inside the image.
+    #[inline(always)]
+    fn first(&self, o: usize) -> usize {
+        let k = self.pad.saturating_sub(o * self.step).div_ceil(self.dilation);
+        (o * self.step + k * self.dilation - self.pad).min(self.width.max(1) - 1)
+    }
+}
+
 multiversion! {
-    /// Takes one tap into a row of maxima.
-    fn take<T: MaxElement>(best: &mut [T], at: &mut [u32], from: &[T], first: u32, step: usize) {
-        match step {
-            1 => {
-                for (i, ((best, at), &new)) in best.iter_mut().zip(at).zip(from).enumerate() {
-                    let wins = beats(new, *best);
-                    *best = if wins { new } else { *best };
-                    *at = if wins { first + i as u32 } else { *at };
-                }
-            }
-            2 => {
-                for (i, (best, at)) in best.iter_mut().zip(at).enumerate() {
-                    let new = from[2 * i];
-                    let wins = beats(new, *best);
-                    *best = if wins { new } else { *best };
-                    *at = if wins { first + 2 * i as u32 } else { *at };
-                }
-            }
-            _ => {
-                for (i, (best, at)) in best.iter_mut().zip(at).enumerate() {
-                    let new = from[i * step];
-                    if beats(new, *best) {
-                        *best = new;
-                        *at = first + (i * step) as u32;
+    /// One row of maxima of the plane at `base` of `all`. The last block reads beyond the row, where there is more.
+    fn max_line<T: MaxElement, P: Track>(line: &Line<'_>, track: &P, all: &[T], base: usize, buffers: &mut Buffers<T>, best: &mut [T], index: &mut [i64]) {
+        let x = &all[base..];
+        let edge = |o: usize, best: &mut [T], index: &mut [i64]| {
+            let (mut value, mut at) = (T::LOWEST, line.corner + line.first(o));
+            for &row in line.rows {
+                for k in 0..line.taps {
+                    let i = (o * line.step + k * line.dilation).wrapping_sub(line.pad);
+                    if i < line.width && beats(x[row + i], value) {
+                        (value, at) = (x[row + i], row + i);
                     }
+                }
+            }
+            best[o] = value;
+            if P::ON {
+                index[o] = at as i64;
+            }
+        };
+        let Range { start, end } = line.inner;
+        for o in (0..start).chain(end..best.len()) {
+            edge(o, best, index);
+        }
+        let reach = line.rows.last().map_or(0, |row| row + (line.taps - 1) * line.dilation);
+        let Buffers { value, at } = buffers;
+        for o in (start..end).step_by(CHUNK) {
+            let count = (end - o).min(CHUNK);
+            // Whole vectors: what is too many of them is not used.
+            let wide = count.next_multiple_of(16);
+            let from = o * line.step - line.pad;
+            if reach + from + wide * line.step >= x.len() {
+                (o..o + count).for_each(|o| edge(o, best, index));
+                continue;
+            }
+            for l in 0..wide {
+                value[l] = T::LOWEST;
+                at[l] = (line.corner + from + l * line.step) as u32;
+            }
+            // SAFETY: rows ascend, so all elements read lie at most `reach + from + wide * step` into `x`.
+            unsafe {
+                for &row in line.rows {
+                    if line.step == 1 {
+                        for k in 0..line.taps {
+                            let first = row + from + k * line.dilation;
+                            let x = x.as_ptr().add(first);
+                            for l in 0..wide {
+                                take(*x.add(l), (first + l) as u32, &mut value[l], &mut at[l]);
+                            }
+                        }
+                    } else if line.step == 2 && line.dilation == 1 && line.taps > 1 {
+                        // Neighbouring taps in pairs; to see the one before the last again changes nothing.
+                        for k in (0..line.taps).step_by(2) {
+                            let first = row + from + k.min(line.taps - 2);
+                            let x = x.as_ptr().add(first);
+                            for l in 0..wide {
+                                take(*x.add(2 * l), (first + 2 * l) as u32, &mut value[l], &mut at[l]);
+                                take(*x.add(2 * l + 1), (first + 2 * l + 1) as u32, &mut value[l], &mut at[l]);
+                            }
+                        }
+                    } else {
+                        for k in 0..line.taps {
+                            let first = row + from + k * line.dilation;
+                            let x = x.as_ptr().add(first);
+                            for l in 0..count {
+                                take(*x.add(l * line.step), (first + l * line.step) as u32, &mut value[l], &mut at[l]);
+                            }
+                        }
+                    }
+                }
+            }
+            for (to, value) in best[o..o + count].iter_mut().zip(&*value) {
+                *to = *value;
+            }
+            if P::ON {
+                for (to, at) in index[o..o + count].iter_mut().zip(&*at) {
+                    *to = i64::from(*at);
                 }
             }
         }
     }
 }
 
-/// Max pooling: values, and for each the flat index into its input plane. A NaN in a window wins.
+/// Max pooling: values, and if wanted for each the flat index into its input plane. A NaN in a window wins.
 ///
 /// # Panics
 /// When slices do not fit the shape, or a plane has 2^32 elements or more.
-pub fn max_pool<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut [i64]) {
+pub fn max_pool<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: Option<&mut [i64]>) {
+    match index {
+        Some(index) => max_planes(s, &Places, x, y, index),
+        None => max_planes(s, &NoPlaces, x, y, &mut []),
+    }
+}
+
+fn max_planes<T: MaxElement, P: Track>(s: &PoolShape, track: &P, x: &[T], y: &mut [T], index: &mut [i64]) {
     let in_plane: usize = s.input.iter().product();
     let plane: usize = s.output.iter().product();
     let window: usize = s.kernel.iter().product();
     assert_eq!((x.len(), y.len()), (s.planes * in_plane, s.planes * plane), "max_pool buffers");
-    assert_eq!(index.len(), y.len(), "max_pool indices");
+    assert!(!P::ON || index.len() == y.len(), "max_pool indices");
     assert!(u32::try_from(in_plane).is_ok(), "max_pool plane too large");
     let [_, height, width] = s.input;
     let row = s.output[2];
+    let (first, last) = (0..s.kernel[2]).fold((0, row), |(a, b), k| {
+        let (x0, x1) = inside(s, 2, k);
+        (a.max(x0), b.min(x1))
+    });
+    let inner = first.min(last)..last;
     let (y, index) = (SendPtr(y.as_mut_ptr()), SendPtr(index.as_mut_ptr()));
     parallel_for(s.planes, grain(plane * window), |planes| {
-        let mut at = vec![0_u32; row];
+        let mut rows = Vec::with_capacity(s.kernel[0] * s.kernel[1]);
+        let mut buffers = Buffers { value: [T::LOWEST; CHUNK], at: [0; CHUNK] };
         for p in planes {
-            let x = &x[p * in_plane..][..in_plane];
             for out in 0..s.output[0] * s.output[1] {
                 let o = [out / s.output[1], out % s.output[1]];
-                // SAFETY: this plane of the results belongs to this piece.
+                // SAFETY: this plane of the results belongs to this piece; without places there is no index to write.
                 let (best, index) = unsafe {
                     let start = p * plane + out * row;
-                    (y.slice(start, row), index.slice(start, row))
+                    (y.slice(start, row), if P::ON { index.slice(start, row) } else { &mut [] })
                 };
-                best.fill(T::LOWEST);
+                rows.clear();
+                for kz in 0..s.kernel[0] {
+                    let z = (o[0] * s.stride[0] + kz * s.dilation[0]).wrapping_sub(s.pad[0]);
+                    for ky in 0..s.kernel[1] {
+                        let yy = (o[1] * s.stride[1] + ky * s.dilation[1]).wrapping_sub(s.pad[1]);
+                        if z < s.input[0] && yy < height {
+                            rows.push((z * height + yy) * width);
+                        }
+                    }
+                }
                 // The index of a window of lowest values is that of its first element.
                 let first = |d: usize, o: usize| {
                     let k = s.pad[d].saturating_sub(o * s.stride[d]).div_ceil(s.dilation[d]);
                     (o * s.stride[d] + k * s.dilation[d] - s.pad[d]).min(s.input[d].max(1) - 1)
                 };
-                let corner = (first(0, o[0]) * height + first(1, o[1])) * width;
-                for (i, at) in at.iter_mut().enumerate() {
-                    *at = (corner + first(2, i)) as u32;
-                }
-                for kz in 0..s.kernel[0] {
-                    let z = (o[0] * s.stride[0] + kz * s.dilation[0]).wrapping_sub(s.pad[0]);
-                    for ky in 0..s.kernel[1] {
-                        let yy = (o[1] * s.stride[1] + ky * s.dilation[1]).wrapping_sub(s.pad[1]);
-                        if z >= s.input[0] || yy >= height {
-                            continue;
-                        }
-                        for kx in 0..s.kernel[2] {
-                            let (x0, x1) = inside(s, 2, kx);
-                            if x0 < x1 {
-                                let ix = x0 * s.stride[2] + kx * s.dilation[2] - s.pad[2];
-                                let from = (z * height + yy) * width + ix;
-                                let end = from + (x1 - x0 - 1) * s.stride[2] + 1;
-                                take(&mut best[x0..x1], &mut at[x0..x1], &x[from..end], from as u32, s.stride[2]);
-                            }
-                        }
-                    }
-                }
-                for (index, &at) in index.iter_mut().zip(&at) {
-                    *index = i64::from(at);
-                }
+                let line = Line {
+                    rows: &rows,
+                    taps: s.kernel[2],
+                    dilation: s.dilation[2],
+                    step: s.stride[2],
+                    pad: s.pad[2],
+                    width,
+                    inner: inner.clone(),
+                    corner: (first(0, o[0]) * height + first(1, o[1])) * width,
+                };
+                max_line(&line, track, x, p * in_plane, &mut buffers, best, index);
             }
         }
     });

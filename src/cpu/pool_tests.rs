@@ -74,14 +74,19 @@ fn max_pool_matches_the_definition() {
         ([1, 7, 9], [1, 3, 3], [1, 2, 2], [0, 1, 1], [1, 1, 1], true),
         ([1, 11, 40], [1, 3, 3], [1, 1, 1], [0, 1, 1], [1, 1, 1], false),
         ([4, 7, 9], [2, 3, 3], [2, 1, 3], [1, 1, 0], [1, 2, 3], false),
+        ([1, 5, 70], [1, 2, 2], [1, 2, 2], [0, 0, 0], [1, 1, 1], false),
+        ([1, 4, 121], [1, 2, 3], [1, 1, 3], [0, 0, 1], [1, 1, 2], true),
         ([5, 1, 33], [5, 1, 5], [1, 1, 4], [2, 0, 2], [1, 1, 1], true),
     ] {
         let s = shape(3, input, k, st, p, dil, ceil);
         let x = numbers(3 * input.iter().product::<usize>());
         let (want, want_index) = naive_max(&s, &x);
         let (mut y, mut index) = (vec![0.0; want.len()], vec![-1; want.len()]);
-        max_pool(&s, &x, &mut y, &mut index);
+        max_pool(&s, &x, &mut y, Some(&mut index));
         assert_eq!(index, want_index, "{s:?}");
+        let mut bare = vec![0.0; y.len()];
+        max_pool(&s, &x, &mut bare, None);
+        assert!(y.iter().zip(&bare).all(|(a, b)| a.to_bits() == b.to_bits()), "{s:?}");
         assert!(y.iter().zip(&want).all(|(a, b)| a == b || a.is_nan() && b.is_nan()));
         // The gradient counts how often each element won.
         let mut gx = vec![9.0_f64; x.len()];
@@ -98,10 +103,10 @@ fn max_pool_matches_the_definition() {
 fn max_pool_of_integers_and_of_the_lowest() {
     let s = shape(1, [1, 1, 4], [1, 1, 2], [1, 1, 2], [0; 3], [1; 3], false);
     let (mut y, mut index) = ([0_i64; 2], [9; 2]);
-    max_pool(&s, &[i64::MIN, i64::MIN, 3, i64::MAX], &mut y, &mut index);
+    max_pool(&s, &[i64::MIN, i64::MIN, 3, i64::MAX], &mut y, Some(&mut index));
     assert_eq!((y, index), ([i64::MIN, i64::MAX], [0, 3]));
     let (mut y, mut index) = ([0.0_f32; 2], [9; 2]);
-    max_pool(&s, &[f32::NEG_INFINITY; 4], &mut y, &mut index);
+    max_pool(&s, &[f32::NEG_INFINITY; 4], &mut y, Some(&mut index));
     assert_eq!((y, index), ([f32::NEG_INFINITY; 2], [0, 2]));
 }
 
@@ -177,7 +182,7 @@ fn adaptive_windows_overlap_as_pytorchs() {
 #[test]
 fn no_planes() {
     let s = shape(0, [1, 4, 4], [1, 2, 2], [1, 2, 2], [0; 3], [1; 3], false);
-    max_pool::<f32>(&s, &[], &mut [], &mut []);
+    max_pool::<f32>(&s, &[], &mut [], Some(&mut []));
     max_pool_backward::<f32>(0, 16, &[], &[], &mut []);
     avg_pool::<f32>(&Windows::fixed(&s, true, None), 0, &[], &mut []);
 }

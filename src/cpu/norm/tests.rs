@@ -138,35 +138,3 @@ fn far_from_zero_and_not_finite() {
     forward::<f32>(&[], 0, None, None, 1e-5, true, &mut [], &mut [0.0; 2], &mut [0.0; 2]);
     forward::<f32>(&[], 3, None, None, 1e-5, true, &mut [], &mut [], &mut []);
 }
-
-#[test]
-fn groups_are_layer_norms_with_repeated_parameters() {
-    use super::group::{self, Segments};
-    for (samples, groups, channels, inner) in [(2, 3, 2, 5), (1, 1, 4, 70), (3, 2, 3, 1), (2, 2, 1, 600)] {
-        let (rows, n, all) = (samples * groups, channels * inner, groups * channels);
-        let q = Segments { groups, channels, inner };
-        let (x, g) = (numbers(rows * n, 1), numbers(rows * n, 50));
-        let (w, b) = (numbers(all, 7), numbers(all, 8));
-        let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        let (mut mean, mut rstd) = (vec![0.0; rows], vec![0.0; rows]);
-        let (mut gh, mut sg) = (vec![0.0; samples * all], vec![0.0; samples * all]);
-        group::forward(&x, q, Some(&w), Some(&b), 1e-5, &mut y, &mut mean, &mut rstd);
-        group::backward(&x, &g, q, Some(&w), 1e-5, &mut dx, &mut gh, &mut sg);
-        for r in 0..rows {
-            let spread = |w: &[f64]| {
-                let first = r % groups * channels;
-                w[first..first + channels].iter().flat_map(|&w| vec![w; inner]).collect::<Vec<f64>>()
-            };
-            let part = |v: &[f64]| v[r * n..(r + 1) * n].to_vec();
-            let c = Case { x: part(&x), g: part(&g), w: Some(spread(&w)), b: Some(spread(&b)), n, rows: 1, center: true };
-            let [want_y, want_dx, want_dw, want_db] = reference(&c);
-            assert!(want_y.iter().zip(&y[r * n..]).all(|(a, b)| (a - b).abs() < 1e-11));
-            assert!(want_dx.iter().zip(&dx[r * n..]).all(|(a, b)| (a - b).abs() < 1e-10));
-            for k in 0..channels {
-                let sum = |v: &[f64]| v[k * inner..(k + 1) * inner].iter().sum::<f64>();
-                assert!((sum(&want_dw) - gh[r * channels + k]).abs() < 1e-11);
-                assert!((sum(&want_db) - sg[r * channels + k]).abs() < 1e-11);
-            }
-        }
-    }
-}

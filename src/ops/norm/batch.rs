@@ -101,7 +101,7 @@ pub fn native_batch_norm(
     let mut shape: Dims = x.dims();
     shape.truncate(x.ndim());
     let dims: Vec<i64> = (0..x.ndim() as i64).filter(|&d| d != 1).collect();
-    record_affine("NativeBatchNormBackward0", x, p.w, p.b, &[&out], gr, shape, dims, eps);
+    record_affine("NativeBatchNormBackward0", x, p.w, p.b, &[&out], gr, (&mean, &rstd), shape, dims, eps);
     Ok((out, Some((mean, rstd))))
 }
 
@@ -114,6 +114,7 @@ pub(super) fn record_affine(
     b: Option<&Tensor>,
     outs: &[&Tensor],
     gr: Groups,
+    (mean, rstd): (&Tensor, &Tensor),
     shape: Dims,
     dims: Vec<i64>,
     eps: f64,
@@ -124,7 +125,7 @@ pub(super) fn record_affine(
     if !crate::autograd::needs_grad(&inputs) {
         return;
     }
-    let (xs, ws) = (save(x), w.map(save));
+    let (xs, ws, stats) = (save(x), w.map(save), (save(mean), save(rstd)));
     let kinds: Vec<Dtype> = inputs.iter().map(|t| t.dtype()).collect();
     let (has_w, has_b) = (w.is_some(), b.is_some());
     record_many(name, &inputs, outs, move |ctx, g| {
@@ -135,7 +136,7 @@ pub(super) fn record_affine(
             let (dx, dw, db) = if is_grad_enabled() {
                 composed(&x, g, &shape, &dims, w.as_ref(), eps)?
             } else {
-                backward(&x, g, gr, w.as_ref(), eps)?
+                backward(&x, g, gr, w.as_ref(), &stats.0.get(ctx)?, &stats.1.get(ctx)?)?
             };
             grads[0] = Some(dx);
             if has_w {

@@ -53,8 +53,9 @@ pub fn native_group_norm(
     let (out, mean, rstd) = forward(x, gr, w, b, eps)?;
     let shape: Dims = smallvec![n, groups, gr.size()];
     let stat = |t: Tensor| -> Result<Tensor> { Ok(view::reshape_to(&copy::to_dtype(&t, x.dtype())?, &[n, groups])?.detach()) };
-    let (mean, rstd) = (stat(mean)?, stat(rstd)?);
-    record_affine("NativeGroupNormBackward0", x, w, b, &[&out, &mean, &rstd], gr, shape, vec![2], eps);
+    let kept = (&mean, &rstd);
+    let (mean, rstd) = (stat(mean.clone())?, stat(rstd.clone())?);
+    record_affine("NativeGroupNormBackward0", x, w, b, &[&out, &mean, &rstd], gr, kept, shape, vec![2], eps);
     Ok((out, mean, rstd))
 }
 

@@ -1,12 +1,11 @@
 //! Layer norm: every row of the trailing dimensions on its own.
 
-use super::num::{Num, dense, dense_as, dot_row, op1, ops, rows_or_one, sum_keep};
+use super::num::{dense, dense_as, op1, ops, rows_or_one, sum_keep};
 use crate::autograd::{Grads, is_grad_enabled, needs_grad, record, save};
 use crate::cpu::norm as kernels;
 use crate::error::Result;
 use crate::layout::{Dims, show, sizes};
 use crate::ops::elementwise::{ADD, MUL, RSQRT, mul, sub};
-use crate::ops::reduce::sum_row;
 use crate::ops::{Registry, Ret, copy, reduce, view};
 use crate::tensor::Tensor;
 use crate::{dispatch, ensure};
@@ -134,16 +133,6 @@ fn run(
         out
     };
     Ok((out, mean, rstd))
-}
-
-/// Mean and reciprocal deviation of a row; `y` gets the row less its mean. Without `center`, the mean counts as 0.
-pub fn moments<T: Num>(x: &[T], y: &mut [T], eps: f64, center: bool) -> (T, T) {
-    let n = T::of(x.len() as f64);
-    let mean = if center { sum_row(x) / n } else { T::ZERO };
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = x - mean;
-    }
-    (mean, T::ONE / (dot_row(y, y) / n + T::of(eps)).sqrt())
 }
 
 /// Gradients of input, weight and bias, from the mean and reciprocal deviation of every row.

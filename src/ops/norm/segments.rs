@@ -3,15 +3,14 @@
 //! The input is `[N, C, inner]`: `N * C` segments of `inner` elements. A batch norm group is the segments of a
 //! channel, a group norm group is neighbouring segments of a sample.
 
-use super::layer::{composed_parts, moments};
-use super::num::{Num, dense, dense_as, dot_row};
-use crate::cpu::norm::group::{self, Segments};
+use super::layer::composed_parts;
+use super::num::{Num, dense, dense_as};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dispatch;
+use crate::dtype::Element;
 use crate::error::Result;
 use crate::layout::Dims;
 use crate::ops::elementwise::mul;
-use crate::ops::reduce::sum_row;
 use crate::ops::{copy, reduce, view};
 use crate::tensor::Tensor;
 use smallvec::{SmallVec, smallvec};
@@ -59,27 +58,168 @@ impl Groups {
         (i * self.skip + k * self.step) % self.c.max(1)
     }
 
-    /// Groups that lie in one piece, for the kernels of group norm.
-    fn whole(&self) -> Option<Segments> {
-        let neighbours = self.step == 1 && self.skip == self.count && self.count > 0 && self.c > 0;
-        neighbours.then(|| Segments { groups: self.c / self.count, channels: self.count, inner: self.inner })
-    }
-
-    fn gather<T: Num>(&self, from: &[T], i: usize, to: &mut [T]) {
-        if self.inner == 1 {
-            for (k, to) in to.iter_mut().enumerate() {
-                *to = from[self.at(i, k)];
-            }
-            return;
-        }
-        for k in 0..self.count {
-            let at = self.at(i, k);
-            to[k * self.inner..(k + 1) * self.inner].copy_from_slice(&from[at..at + self.inner]);
-        }
+    /// Whether groups are the columns of a matrix.
+    fn columns(&self) -> bool {
+        self.inner == 1 && self.step == self.c && self.n > 0 && self.c > 0
     }
 
     fn grain(&self) -> usize {
         (1 << 14) / self.size().max(1) + 1
+    }
+}
+
+/// Elements whose sums are taken at a time: they stay in the first-level cache between two looks.
+const BLOCK: usize = 4096;
+
+/// Adds up lanes in a fixed order.
+#[inline(always)]
+fn fold<T: Num>(lanes: &[T; 64]) -> T {
+    let mut few = [T::ZERO; 8];
+    for eight in lanes.chunks_exact(8) {
+        for i in 0..8 {
+            few[i] += eight[i];
+        }
+    }
+    ((few[0] + few[4]) + (few[2] + few[6])) + ((few[1] + few[5]) + (few[3] + few[7]))
+}
+
+multiversion! {
+    /// The sum of `x - shift`, or of its squares.
+    fn sum_of<T: Num>(x: &[T], shift: T, squares: bool) -> T {
+        let mut lanes = [T::ZERO; 64];
+        let whole = x.chunks_exact(64);
+        let rest = whole.remainder();
+        if squares {
+            for x in whole {
+                for i in 0..64 {
+                    let d = x[i] - shift;
+                    lanes[i] += d * d;
+                }
+            }
+            for (lane, &x) in lanes.iter_mut().zip(rest) {
+                *lane += (x - shift) * (x - shift);
+            }
+        } else {
+            for x in whole {
+                for i in 0..64 {
+                    lanes[i] += x[i] - shift;
+                }
+            }
+            for (lane, &x) in lanes.iter_mut().zip(rest) {
+                *lane += x - shift;
+            }
+        }
+        fold(&lanes)
+    }
+}
+
+multiversion! {
+    /// The sums of `g` and of `g * (x - mean)`.
+    fn sums_of<T: Num>(x: &[T], g: &[T], mean: T) -> [T; 2] {
+        let (mut plain, mut times) = ([T::ZERO; 64], [T::ZERO; 64]);
+        let (x, g) = (&x[..g.len()], g);
+        let whole = g.len() / 64 * 64;
+        for (x, g) in x[..whole].chunks_exact(64).zip(g[..whole].chunks_exact(64)) {
+            for i in 0..64 {
+                plain[i] += g[i];
+                times[i] += g[i] * (x[i] - mean);
+            }
+        }
+        for i in 0..g.len() - whole {
+            plain[i] += g[whole + i];
+            times[i] += g[whole + i] * (x[whole + i] - mean);
+        }
+        [fold(&plain), fold(&times)]
+    }
+}
+
+multiversion! {
+    /// `(x - mean) * scale + shift`.
+    fn scaled<T: Num>(x: &[T], mean: T, scale: T, shift: T, y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = (x - mean) * scale + shift;
+        }
+    }
+}
+
+multiversion! {
+    /// `g * a - (x - mean) * b - c`.
+    fn slope<T: Num>(x: &[T], g: &[T], mean: T, a: T, b: T, c: T, dx: &mut [T]) {
+        for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
+            *dx = g * a - (x - mean) * b - c;
+        }
+    }
+}
+
+/// Mean and sum of squared deviations of parts, joined one after the other (Chan, Golub and LeVeque, 1979).
+#[derive(Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add<T: Num>(&mut self, x: &[T]) {
+        for x in x.chunks(BLOCK) {
+            let n = x.len() as f64;
+            let mean = sum_of(x, T::ZERO, false).to_f64() / n;
+            // The rounded mean is what is taken away; the rest of it is put right.
+            let near = T::of(mean);
+            let squares = sum_of(x, near, true).to_f64() - n * (near.to_f64() - mean) * (near.to_f64() - mean);
+            let (delta, all) = (mean - self.mean, self.count + n);
+            self.squares += squares + delta * delta * (self.count * n / all);
+            self.mean += delta * (n / all);
+            self.count = all;
+        }
+    }
+
+    fn rstd(&self, eps: f64) -> f64 {
+        1.0 / (self.squares / self.count + eps).sqrt()
+    }
+}
+
+/// Channels of `[N, C]` whose statistics are taken together.
+const COLUMNS: usize = 64;
+/// Rows between additions to the sums in double precision.
+const ROWS: usize = 64;
+
+multiversion! {
+    /// Sums over the rows of `count` columns from `x`, `c` apart: of `f(x)` and `f(x) * ...`, see `forward_columns`.
+    fn column_sums<T: Num>(x: &[T], c: usize, shift: &[T; COLUMNS], count: usize, totals: &mut [f64; COLUMNS], squares: bool) {
+        for rows in x.chunks(ROWS * c) {
+            let mut part = [T::ZERO; COLUMNS];
+            for row in rows.chunks(c) {
+                for (i, &x) in row[..count].iter().enumerate() {
+                    let d = x - shift[i];
+                    part[i] += if squares { d * d } else { d };
+                }
+            }
+            for i in 0..count {
+                totals[i] += part[i].to_f64();
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Sums over rows of `g` and of `g * (x - mean)` for `count` columns.
+    fn column_products<T: Num>(x: &[T], g: &[T], c: usize, mean: &[T], totals: &mut [[f64; COLUMNS]; 2]) {
+        let count = mean.len();
+        for (x, g) in x.chunks(ROWS * c).zip(g.chunks(ROWS * c)) {
+            let mut part = [[T::ZERO; COLUMNS]; 2];
+            for (x, g) in x.chunks(c).zip(g.chunks(c)) {
+                let (x, g) = (&x[..count], &g[..count]);
+                for i in 0..count {
+                    part[0][i] += g[i];
+                    part[1][i] += g[i] * (x[i] - mean[i]);
+                }
+            }
+            for i in 0..count {
+                totals[0][i] += part[0][i].to_f64();
+                totals[1][i] += part[1][i].to_f64();
+            }
+        }
     }
 }
 
@@ -92,92 +232,150 @@ pub fn forward(x: &Tensor, gr: Groups, w: Option<&Tensor>, b: Option<&Tensor>, e
     let (mean, rstd) = (Tensor::empty(&[gr.groups], kind, x.device())?, Tensor::empty(&[gr.groups], kind, x.device())?);
     dispatch!(float "batch_norm", kind, T => {
         let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
-        if let Some(q) = gr.whole() {
-            let (m, s) = (mean.data_mut::<T>(), rstd.data_mut::<T>());
-            group::forward(from.data::<T>(), q, wd, bd, eps, out.data_mut::<T>(), m, s);
-            return Ok((copy::to_dtype(&out, x.dtype())?, mean, rstd));
-        }
+        let from = from.data::<T>();
         let to = SendPtr(out.data_mut::<T>().as_mut_ptr());
         let (m, s) = (SendPtr(mean.data_mut::<T>().as_mut_ptr()), SendPtr(rstd.data_mut::<T>().as_mut_ptr()));
-        let from = from.data::<T>();
-        parallel_for(gr.groups, gr.grain(), |range| {
-            let (mut buffer, mut d) = (vec![T::ZERO; gr.size()], vec![T::ZERO; gr.size()]);
-            for i in range {
-                gr.gather(from, i, &mut buffer);
-                let (mean, rstd) = moments(&buffer, &mut d, eps, true);
-                // SAFETY: each group has a mean, a deviation and segments of its own.
-                unsafe {
-                    *m.get().add(i) = mean;
-                    *s.get().add(i) = rstd;
-                }
-                for k in 0..gr.count {
-                    let ch = gr.channel(i, k);
-                    let (scale, shift) = (wd.map_or(rstd, |w| w[ch] * rstd), bd.map_or(T::ZERO, |b| b[ch]));
-                    // SAFETY: as above.
-                    let seg = unsafe { std::slice::from_raw_parts_mut(to.get().add(gr.at(i, k)), gr.inner) };
-                    for (y, &d) in seg.iter_mut().zip(&d[k * gr.inner..]) {
-                        *y = d * scale + shift;
+        // What a value of a channel is multiplied with, and what is added.
+        let affine = |ch: usize, rstd: T| (wd.map_or(rstd, |w| w[ch] * rstd), bd.map_or(T::ZERO, |b| b[ch]));
+        if gr.columns() {
+            let pieces = gr.c.div_ceil(COLUMNS);
+            parallel_for(pieces, (1 << 15) / (COLUMNS * gr.n) + 1, |range| {
+                for first in range.map(|p| p * COLUMNS) {
+                    let count = (gr.c - first).min(COLUMNS);
+                    let part = &from[first..];
+                    let (mut totals, mut means) = ([0.0; COLUMNS], [T::ZERO; COLUMNS]);
+                    column_sums(part, gr.c, &means, count, &mut totals, false);
+                    means = totals.map(|t| T::of(t / gr.n as f64));
+                    let mut squares = [0.0; COLUMNS];
+                    column_sums(part, gr.c, &means, count, &mut squares, true);
+                    let (mut scale, mut shift) = ([T::ZERO; COLUMNS], [T::ZERO; COLUMNS]);
+                    for i in 0..count {
+                        let r = T::of(1.0 / (squares[i] / gr.n as f64 + eps).sqrt());
+                        (scale[i], shift[i]) = affine(first + i, r);
+                        // SAFETY: each channel belongs to one piece.
+                        unsafe { (*m.get().add(first + i), *s.get().add(first + i)) = (means[i], r) };
+                    }
+                    for (n, row) in part.chunks(gr.c).enumerate() {
+                        // SAFETY: as above.
+                        let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(n * gr.c + first), count) };
+                        for i in 0..count {
+                            to[i] = (row[i] - means[i]) * scale[i] + shift[i];
+                        }
                     }
                 }
-            }
-        });
+            });
+        } else {
+            parallel_for(gr.groups, gr.grain(), |range| {
+                for i in range {
+                    let mut moments = Moments::default();
+                    (0..gr.count).for_each(|k| moments.add(&from[gr.at(i, k)..][..gr.inner]));
+                    let (mean, rstd) = if gr.size() > 0 { (T::of(moments.mean), T::of(moments.rstd(eps))) } else { (T::of(f64::NAN), T::of(f64::NAN)) };
+                    // SAFETY: each group has a mean, a deviation and segments of its own.
+                    unsafe { (*m.get().add(i), *s.get().add(i)) = (mean, rstd) };
+                    for k in 0..gr.count {
+                        let (scale, shift) = affine(gr.channel(i, k), rstd);
+                        let at = gr.at(i, k);
+                        // SAFETY: as above.
+                        let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(at), gr.inner) };
+                        scaled(&from[at..at + gr.inner], mean, scale, shift, to);
+                    }
+                }
+            });
+        }
     });
     Ok((copy::to_dtype(&out, x.dtype())?, mean, rstd))
 }
 
-/// Gradients of input, weight and bias (the last two in the dtype that kernels compute in).
-pub fn backward(x: &Tensor, g: &Tensor, gr: Groups, w: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
+/// Gradients of input, weight and bias (the last two in the dtype that kernels compute in), from what [`forward`] gave.
+pub fn backward(
+    x: &Tensor,
+    g: &Tensor,
+    gr: Groups,
+    w: Option<&Tensor>,
+    mean: &Tensor,
+    rstd: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
     let (xd, gd) = (dense(x)?, dense(g)?);
     let kind = xd.dtype();
-    let wd = dense_as(w, kind)?;
+    let (wd, mean, rstd) = (dense_as(w, kind)?, dense(mean)?, dense(rstd)?);
     let dx = xd.empty_like()?;
-    let sums = Tensor::zeros(&[2, gr.n, gr.c], kind, x.device())?;
-    let segments = gr.n * gr.c;
+    // A channel is a group, or has sums for every sample.
+    let rows = if gr.step == gr.c || gr.columns() { 1 } else { gr.n };
+    let sums = Tensor::zeros(&[2, rows, gr.c], kind, x.device())?;
+    let half = rows * gr.c;
     dispatch!(float "batch_norm_backward", kind, T => {
         let wd = wd.as_ref().map(|t| t.data::<T>());
-        let (xd, gd) = (xd.data::<T>(), gd.data::<T>());
-        if let Some(q) = gr.whole() {
-            let (gh, g) = sums.data_mut::<T>().split_at_mut(segments);
-            group::backward(xd, gd, q, wd, eps, dx.data_mut::<T>(), gh, g);
-        } else {
+        let (xd, gd, mean, rstd) = (xd.data::<T>(), gd.data::<T>(), mean.data::<T>(), rstd.data::<T>());
         let (to, sums) = (SendPtr(dx.data_mut::<T>().as_mut_ptr()), SendPtr(sums.data_mut::<T>().as_mut_ptr()));
-        parallel_for(gr.groups, gr.grain(), |range| {
-            let size = gr.size();
-            let (mut buffer, mut hat, mut gw) = (vec![T::ZERO; size], vec![T::ZERO; size], vec![T::ZERO; size]);
-            for i in range {
-                gr.gather(xd, i, &mut buffer);
-                gr.gather(gd, i, &mut gw);
-                let (_, rstd) = moments(&buffer, &mut hat, eps, true);
-                hat.iter_mut().for_each(|h| *h *= rstd);
-                for k in 0..gr.count {
-                    let part = k * gr.inner..(k + 1) * gr.inner;
-                    let (g, h) = (&mut gw[part.clone()], &hat[part]);
-                    let seg = i * gr.skip + k * gr.step;
-                    // SAFETY: each segment belongs to one group, so to one thread.
-                    unsafe {
-                        *sums.get().add(seg) = dot_row(g, h);
-                        *sums.get().add(segments + seg) = sum_row(g);
+        let size = gr.size() as f64;
+        // dx = rstd * (g w - mean of g w - hat * mean of g w hat), hat being (x - mean) * rstd.
+        if gr.columns() {
+            parallel_for(gr.c.div_ceil(COLUMNS), (1 << 15) / (COLUMNS * gr.n) + 1, |range| {
+                for first in range.map(|p| p * COLUMNS) {
+                    let count = (gr.c - first).min(COLUMNS);
+                    let (x, g, mean) = (&xd[first..], &gd[first..], &mean[first..first + count]);
+                    let mut totals = [[0.0; COLUMNS]; 2];
+                    column_products(x, g, gr.c, mean, &mut totals);
+                    let [mut a, mut b, mut c] = [[T::ZERO; COLUMNS]; 3];
+                    for i in 0..count {
+                        let (r, w) = (rstd[first + i].to_f64(), wd.map_or(1.0, |w| w[first + i].to_f64()));
+                        a[i] = T::of(w * r);
+                        b[i] = T::of(w * r * r * r * totals[1][i] / size);
+                        c[i] = T::of(w * r * totals[0][i] / size);
+                        // SAFETY: each channel belongs to one piece.
+                        unsafe {
+                            *sums.get().add(first + i) = T::of(totals[1][i] * r);
+                            *sums.get().add(half + first + i) = T::of(totals[0][i]);
+                        }
                     }
-                    if let Some(w) = wd {
-                        let w = w[gr.channel(i, k)];
-                        g.iter_mut().for_each(|g| *g *= w);
-                    }
-                }
-                let n = T::of(size as f64);
-                let (m, p) = (sum_row(&gw) / n, dot_row(&gw, &hat) / n);
-                for k in 0..gr.count {
-                    // SAFETY: as above.
-                    let seg = unsafe { std::slice::from_raw_parts_mut(to.get().add(gr.at(i, k)), gr.inner) };
-                    let (g, h) = (&gw[k * gr.inner..], &hat[k * gr.inner..]);
-                    for (j, dx) in seg.iter_mut().enumerate() {
-                        *dx = rstd * (g[j] - m - h[j] * p);
+                    for (n, (x, g)) in x.chunks(gr.c).zip(g.chunks(gr.c)).enumerate() {
+                        // SAFETY: as above.
+                        let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(n * gr.c + first), count) };
+                        for i in 0..count {
+                            to[i] = g[i] * a[i] - (x[i] - mean[i]) * b[i] - c[i];
+                        }
                     }
                 }
-            }
-        });
+            });
+        } else {
+            parallel_for(gr.groups, gr.grain(), |range| {
+                for i in range {
+                    let (mean, r) = (mean[i], rstd[i].to_f64());
+                    let weight = |k: usize| wd.map_or(1.0, |w| w[gr.channel(i, k)].to_f64());
+                    // Sums of the group's products with and without the weight.
+                    let (mut weighted, mut channel) = ([0.0; 2], [0.0; 2]);
+                    for k in 0..gr.count {
+                        let at = gr.at(i, k);
+                        let mut own = [0.0; 2];
+                        for at in (at..at + gr.inner).step_by(BLOCK) {
+                            let end = (at + BLOCK).min(gr.at(i, k) + gr.inner);
+                            let part = sums_of(&xd[at..end], &gd[at..end], mean);
+                            (0..2).for_each(|j| own[j] += part[j].to_f64());
+                        }
+                        (0..2).for_each(|j| weighted[j] += own[j] * weight(k));
+                        if rows == 1 {
+                            (0..2).for_each(|j| channel[j] += own[j]);
+                            own = channel;
+                        }
+                        let to = if rows == 1 { i } else { i * gr.skip + k * gr.step };
+                        // SAFETY: the channel, or the segment, belongs to this group, so to one thread.
+                        unsafe {
+                            *sums.get().add(to) = T::of(own[1] * r);
+                            *sums.get().add(half + to) = T::of(own[0]);
+                        }
+                    }
+                    for k in 0..gr.count {
+                        let at = gr.at(i, k);
+                        let (a, b, c) = (weight(k) * r, r * r * r * weighted[1] / size, r * weighted[0] / size);
+                        // SAFETY: as above.
+                        let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(at), gr.inner) };
+                        slope(&xd[at..at + gr.inner], &gd[at..at + gr.inner], mean, T::of(a), T::of(b), T::of(c), to);
+                    }
+                }
+            });
         }
     });
-    let total = reduce::sum(&sums, Some(&[1]), false, None)?;
+    let total = if rows == 1 { view::select(&sums, 1, 0)? } else { reduce::sum(&sums, Some(&[1]), false, None)? };
     Ok((copy::to_dtype(&dx, x.dtype())?, view::select(&total, 0, 0)?, view::select(&total, 0, 1)?))
 }
 

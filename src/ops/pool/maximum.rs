@@ -2,7 +2,7 @@
 
 use super::super::{Args, Registry, Ret, copy, view};
 use super::{Windowed, planes, three, with_last};
-use crate::autograd::{record, record_many, save, save_output};
+use crate::autograd::{needs_grad, record, record_many, save, save_output};
 use crate::cpu::pool::{MaxElement, PoolShape, max_pool as kernel, max_pool_backward};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::device::Device;
@@ -18,9 +18,11 @@ pub fn put(g: &Tensor, index: &Tensor, shape: &[usize], dim: usize) -> Result<Te
     let acc = g.dtype().compute();
     let source = copy::contiguous(&copy::to_dtype(&g.detach(), acc)?)?;
     let at = copy::contiguous(&index.detach())?;
-    let out = Tensor::zeros(shape, acc, g.device())?;
+    // The kernel writes every element.
+    let runs = shape.iter().all(|&n| n > 0) && g.numel() > 0;
+    let out = if runs { Tensor::empty(shape, acc, g.device())? } else { Tensor::zeros(shape, acc, g.device())? };
     let plane: usize = shape[shape.len() - dim..].iter().product();
-    if out.numel() > 0 && g.numel() > 0 {
+    if runs {
         let n = out.numel() / plane;
         dispatch!(float "max_pool_backward", acc, T => max_pool_backward::<T>(n, plane, source.data(), at.data(), out.data_mut()));
     }
@@ -96,7 +98,7 @@ fn wide_windows<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut 
     };
     let [_, height, width] = s.input;
     let [depths, rows, columns] = s.output;
-    for (at, (y, index)) in y.iter_mut().zip(index).enumerate() {
+    for (at, y) in y.iter_mut().enumerate() {
         let (rest, ox) = (at / columns, at % columns);
         let (rest, oy) = (rest / rows, rest % rows);
         let x = &x[rest / depths * plane..][..plane];
@@ -114,13 +116,18 @@ fn wide_windows<T: MaxElement>(s: &PoolShape, x: &[T], y: &mut [T], index: &mut 
                 }
             }
         }
-        (*y, *index) = (best, found.unwrap_or(0) as i64);
+        *y = best;
+        if let Some(index) = index.get_mut(at) {
+            *index = found.unwrap_or(0) as i64;
+        }
     }
 }
 
-/// Max pooling over two or three dimensions: values, and where in the plane each was.
+/// Max pooling over two or three dimensions: values, and where in the plane each was (an empty tensor if neither
+/// `places` asks for it nor a gradient will).
 pub fn max_pool(
     dim: usize,
+    places: bool,
     x: &Tensor,
     kernel_size: &[i64],
     stride: Option<&[i64]>,
@@ -134,7 +141,8 @@ pub fn max_pool(
     let acc = compare_dtype(x.dtype(), name)?;
     let shape = with_last(x, &output);
     let values = Tensor::empty(&shape, acc, x.device())?;
-    let index = Tensor::empty(&shape, Dtype::I64, x.device())?;
+    let tracked = places || needs_grad(&[x]);
+    let index = Tensor::empty(if tracked { &shape } else { &[0] }, Dtype::I64, x.device())?;
     let input = &x.shape()[x.ndim() - dim..];
     if x.device() != Device::Meta && values.numel() > 0 {
         x.check_data(name)?;
@@ -157,18 +165,22 @@ pub fn max_pool(
         // The kernel visits every element of a window, those outside the image too.
         let wide = (0..3).any(|d| s.kernel[d].saturating_mul(s.dilation[d]) > 2 * s.input[d] + 64);
         ordered!(acc, T => if wide {
-            wide_windows::<T>(&s, source.data(), values.data_mut(), index.data_mut());
+            wide_windows::<T>(&s, source.data(), values.data_mut(), if tracked { index.data_mut() } else { &mut [] });
         } else {
-            kernel::<T>(&s, source.data(), values.data_mut(), index.data_mut());
+            kernel::<T>(&s, source.data(), values.data_mut(), if tracked { Some(index.data_mut()) } else { None });
         });
     }
     let values = copy::to_dtype(&values, x.dtype())?;
+    if !tracked {
+        return Ok((values, index));
+    }
     let node = if dim == 2 { "MaxPool2DWithIndicesBackward0" } else { "MaxPool3DWithIndicesBackward0" };
     Ok(recorded(node, x, values, index, dim))
 }
 
 /// Max pooling of signals.
 pub fn max_pool1d(
+    places: bool,
     x: &Tensor,
     kernel: &[i64],
     stride: Option<&[i64]>,
@@ -211,8 +223,9 @@ pub fn max_pool1d(
     let up = if ceil { i128::from(st) - 1 } else { 0 };
     let size = (s[nd - 1] as i128 + 2 * i128::from(p) - reach + up).div_euclid(i128::from(st)) + 1;
     ensure!(size > 0, Runtime, "max_pool1d() Invalid computed output size: {size}");
-    let (v, i) = max_pool(2, &view::unsqueeze(x, -2)?, &[1, k], Some(&[1, st]), &[0, p], &[1, d], ceil)?;
-    Ok((view::squeeze(&v, Some(&[-2]))?, view::squeeze(&i, Some(&[-2]))?))
+    let (v, i) = max_pool(2, places, &view::unsqueeze(x, -2)?, &[1, k], Some(&[1, st]), &[0, p], &[1, d], ceil)?;
+    let i = if i.ndim() > 1 { view::squeeze(&i, Some(&[-2]))? } else { i };
+    Ok((view::squeeze(&v, Some(&[-2]))?, i))
 }
 
 /// Values, and indices if they were asked for.
@@ -222,7 +235,7 @@ pub(super) fn answer((v, i): (Tensor, Tensor), indices: bool) -> Ret {
 
 fn run(dim: usize, a: &Args, indices: bool) -> Result<Ret> {
     let (x, k, s, p, d, ceil) = (a.t(0), a.ints(1), a.oints(2), a.ints(3), a.ints(4), a.b(5));
-    let r = if dim == 1 { max_pool1d(x, k, s, p, d, ceil)? } else { max_pool(dim, x, k, s, p, d, ceil)? };
+    let r = if dim == 1 { max_pool1d(indices, x, k, s, p, d, ceil)? } else { max_pool(dim, indices, x, k, s, p, d, ceil)? };
     Ok(answer(r, indices))
 }
 
