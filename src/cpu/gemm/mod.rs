@@ -9,12 +9,14 @@
 
 mod int;
 mod kernel;
+mod narrow;
 mod pack;
 mod packed;
 mod turn;
 
 pub use int::{IntScalar, batched_gemm_int, gemm_int};
 pub use kernel::{GemmScalar, Kernels};
+pub use narrow::{Narrow, batched_gemm_narrow};
 pub use pack::{pack_panel, with_scratch};
 pub use packed::{Panels, gemm_panels, strided_panels};
 pub use turn::{transpose, transpose_rows};
@@ -320,20 +322,32 @@ unsafe fn dots<T: GemmScalar>(
     }
 }
 
+/// Rows of a matrix that are read side by side: enough to keep a sum in a register for a while, few enough for the
+/// processor to see that each is read from one end to the other.
+const STREAMS: usize = 8;
+
 /// One row times a matrix with contiguous rows.
 unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: Mat<T>, b: Mat<T>, c: Out<T>, accumulate: bool) {
-    let lanes = kernels.lanes;
-    split(n, 8 * lanes, n * k, |j0, j1| {
-        for j in (j0..j1).step_by(8 * lanes) {
-            let cols = (j1 - j).min(8 * lanes);
-            let vectors = cols.div_ceil(lanes);
-            let tail = cols - (vectors - 1) * lanes;
-            // SAFETY: `cols` columns from `j` lie inside `b` and `c`.
-            unsafe {
-                kernels.row[vectors - 1](k, a.at(0, 0), 0, a.cs, b.at(0, j), b.rs, c.at(0, j), c.rs, tail, accumulate);
+    let (wide, step, ldb) = (8 * kernels.lanes, a.cs, b.rs);
+    let run = |j0: usize, j1: usize| {
+        for p in (0..k).step_by(STREAMS) {
+            let depth = (k - p).min(STREAMS);
+            for j in (j0..j1).step_by(wide) {
+                let cols = (j1 - j).min(wide);
+                let vectors = cols.div_ceil(kernels.lanes);
+                let tail = cols - (vectors - 1) * kernels.lanes;
+                // SAFETY: `cols` columns from `j` lie inside `b` and `c`.
+                unsafe {
+                    let (a, b, c, more) = (a.at(0, p), b.at(p, j), c.at(0, j), accumulate || p > 0);
+                    kernels.row[vectors - 1](depth, a, 0, step, b, ldb, c, 0, tail, more);
+                }
             }
         }
-    });
+    };
+    // Long pieces of rows: what limits this is memory.
+    let threads = if n * k < PARALLEL_WORK / 4 || in_parallel() { 1 } else { num_threads().min(n.div_ceil(wide)) };
+    let piece = n.div_ceil(wide).div_ceil(threads) * wide;
+    parallel_pieces(n.div_ceil(piece), |i| run(i * piece, ((i + 1) * piece).min(n)));
 }
 
 /// Small products: tiles straight over the operands; rows of `b` and `c` are contiguous.
@@ -349,16 +363,22 @@ unsafe fn unpacked<T: GemmScalar>(
 ) {
     let (lanes, nr) = (kernels.lanes, kernels.nr());
     let height = m.div_ceil(m.div_ceil(kernels.mr));
-    split(n, nr, m * n * k, |j0, j1| {
-        for i in (0..m).step_by(height) {
-            let tiles = &kernels.raw[(m - i).min(height) - 1];
-            for j in (j0..j1).step_by(nr) {
-                let cols = (j1 - j).min(nr);
-                let vectors = 1 + usize::from(cols > lanes);
-                let tail = cols - (vectors - 1) * lanes;
-                // SAFETY: the tile lies inside the operands.
-                unsafe {
-                    tiles[vectors - 1](k, a.at(i, 0), a.rs, a.cs, b.at(0, j), b.rs, c.at(i, j), c.rs, tail, accumulate);
+    // A right operand beyond the caches comes by few rows at a time, as in `row_times`.
+    let depth = if m <= kernels.mr && k * n * size_of::<T>() > 1 << 20 { 2 * STREAMS } else { k };
+    split(n, nr, m * n * k / 4, |j0, j1| {
+        for p in (0..k).step_by(depth) {
+            let (deep, more) = ((k - p).min(depth), accumulate || p > 0);
+            for i in (0..m).step_by(height) {
+                let tiles = &kernels.raw[(m - i).min(height) - 1];
+                for j in (j0..j1).step_by(nr) {
+                    let cols = (j1 - j).min(nr);
+                    let vectors = 1 + usize::from(cols > lanes);
+                    let tail = cols - (vectors - 1) * lanes;
+                    // SAFETY: the tile lies inside the operands.
+                    unsafe {
+                        let (a_, b_) = (a.at(i, p), b.at(p, j));
+                        tiles[vectors - 1](deep, a_, a.rs, a.cs, b_, b.rs, c.at(i, j), c.rs, tail, more);
+                    }
                 }
             }
         }

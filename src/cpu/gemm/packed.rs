@@ -134,7 +134,7 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                         }
                     });
                     let col_blocks = nb.div_ceil(block);
-                    let bands = if mb * nb * kb < PARALLEL_WORK / 2 || num_threads() == 1 {
+                    let bands = if mb * nb * kb < PARALLEL_WORK || num_threads() == 1 {
                         1
                     } else {
                         mb.div_ceil(height).min((8 * num_threads()).div_ceil(col_blocks))

@@ -56,6 +56,16 @@ unsafe fn product(
             }
         }};
     }
+    // Half precision; the result is row-major.
+    macro_rules! narrow {
+        ($t:ty) => {{
+            let (p, q, r) = (a.0 as *const $t, b.0 as *const $t, c.0 as *mut $t);
+            // SAFETY: by the caller.
+            unsafe {
+                gemm::batched_gemm_narrow(batch.0, m, n, k, p, batch.1, a.1, a.2, q, batch.2, b.1, b.2, r, accumulate)
+            }
+        }};
+    }
     match dtype {
         Dtype::F32 => go!(gemm, batched_gemm, f32),
         Dtype::F64 => go!(gemm, batched_gemm, f64),
@@ -68,7 +78,9 @@ unsafe fn product(
         Dtype::C64 => unsafe { complex_product::<f32>(m, n, k, a, b, c, batch, accumulate) },
         // SAFETY: by the caller.
         Dtype::C128 => unsafe { complex_product::<f64>(m, n, k, a, b, c, batch, accumulate) },
-        Dtype::F16 | Dtype::BF16 | Dtype::Bool => unreachable!("converted or refused before"),
+        Dtype::F16 => narrow!(half::f16),
+        Dtype::BF16 => narrow!(half::bf16),
+        Dtype::Bool => unreachable!("refused before"),
     }
 }
 
@@ -137,7 +149,7 @@ fn same_device(a: &Tensor, b: &Tensor) -> Result<Device> {
 /// `init` (of the result's shape and dtype, contiguous and the caller's own) or fresh memory.
 fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Tensor>, op: &str) -> Result<Tensor> {
     let dtype = a.dtype();
-    let work = working_dtype(dtype, op)?;
+    working_dtype(dtype, op)?;
     let device = same_device(a, b)?;
     let (m, k) = (a.shape()[a.ndim() - 2], a.shape()[a.ndim() - 1]);
     let n = b.shape()[b.ndim() - 1];
@@ -151,11 +163,6 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Tensor>, op
         return make(dtype);
     }
     a.check_data("matmul")?;
-    if work != dtype {
-        let wide = |t: &Tensor| copy::to_dtype(&t.detach(), work);
-        let init = init.as_ref().map(wide).transpose()?;
-        return copy::to_dtype(&product_raw(&wide(a)?, &wide(b)?, batch, init, op)?, dtype);
-    }
     let out = match init {
         Some(t) => t,
         None => make(dtype)?,
