@@ -9,7 +9,7 @@
 //! pass) is drawn in again, and so is computed twice rather than stored; [`MAX_USES`] bounds that.
 
 use super::builder::{Formula, Node, build, push};
-use super::eval::{self, MAX_INPUTS, Operand, Plan, compute_dtype};
+use super::eval::{self, Compute, MAX_INPUTS, Operand, Plan, compute_dtype};
 use crate::cpu::memory;
 use crate::device::Device;
 use crate::dtype::{Dtype, Scalar};
@@ -303,31 +303,39 @@ impl Pending for Work {
     }
 }
 
-/// Reads a pending float32 tensor tile by tile without storing it.
-pub struct Tiles {
-    plan: Plan<f32>,
+/// Reads a pending tensor of a compute dtype tile by tile, without storing it.
+pub struct Tiles<T> {
+    plan: Plan<T>,
+    numel: usize,
     // The plan has the addresses of their memory.
     _inputs: SmallVec<[Operand; 4]>,
 }
 
-impl Tiles {
-    /// The tiles of `t` if it is pending, float32 and nobody else is known to need its values.
-    pub fn of(t: &Tensor) -> Option<Tiles> {
-        if t.dtype() != Dtype::F32 {
+impl<T: Compute> Tiles<T> {
+    /// The tiles of `t` if it is pending and has not been drawn into anything else: who reads it next would compute it again.
+    pub fn of(t: &Tensor) -> Option<Tiles<T>> {
+        if t.dtype() != T::DTYPE {
             return None;
         }
         let e = expr_of(t)?;
-        if e.uses.fetch_add(1, Ordering::Relaxed) > 0 {
+        if e.common != T::DTYPE || e.uses.fetch_add(1, Ordering::Relaxed) > 0 {
             return None;
         }
         let flat = e.flatten();
         let plan = Plan::new(&flat.formula, &flat.inputs, &flat.params, e.common, &e.shape, None);
-        Some(Tiles { plan, _inputs: flat.inputs })
+        Some(Tiles { plan, numel: t.numel(), _inputs: flat.inputs })
     }
 
-    /// The elements `start..start + to.len()` in row-major order.
-    pub fn read(&self, start: usize, to: &mut [f32]) {
-        // SAFETY: `to` is a slice of its own.
-        unsafe { self.plan.read(start, to.len(), to.as_mut_ptr()) }
+    pub fn numel(&self) -> usize {
+        self.numel
+    }
+
+    /// Writes the elements `start..start + n`, in row-major order, to `to`.
+    ///
+    /// # Safety
+    /// They are elements of the tensor, and `to` has room for them.
+    pub unsafe fn read(&self, start: usize, n: usize, to: *mut T) {
+        // SAFETY: by the caller; `to` is none of the inputs, which are shared.
+        unsafe { self.plan.read(start, n, to) }
     }
 }

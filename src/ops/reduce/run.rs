@@ -6,6 +6,8 @@ use crate::cpu::reduce::ops::{Fold, Value};
 use crate::cpu::reduce::source::{Converted, Source};
 use crate::cpu::reduce::{Shape, fold};
 use crate::dtype::{Dtype, Element};
+use crate::expr::eval::Compute;
+use crate::expr::pending::Tiles;
 use crate::error::Result;
 use crate::layout::Dims;
 use crate::ops::{copy, view};
@@ -22,10 +24,26 @@ trait Visit<T> {
 pub trait Kernel: Value + Element {
     #[allow(private_bounds)]
     fn visit(x: &Tensor, v: impl Visit<Self>);
+    /// Folds a pending tensor while it is computed; false if it has to be read from memory.
+    fn fold_pending<O: Fold<Self>>(_x: &Tensor, _shape: Shape, _out: &mut [Self]) -> bool {
+        false
+    }
+}
+
+impl<T: Compute + Value> Source<T> for Tiles<T> {
+    const BUFFERED: bool = true;
+    fn len(&self) -> usize {
+        self.numel()
+    }
+    unsafe fn read(&self, at: usize, n: usize, buffer: *mut T) -> *const T {
+        // SAFETY: by the caller.
+        unsafe { Tiles::read(self, at, n, buffer) };
+        buffer
+    }
 }
 
 macro_rules! kernels {
-    ($($t:ty: $($d:ident = $s:ty),*;)*) => {$(
+    ($($t:ty $([pending $p:ident])?: $($d:ident = $s:ty),*;)*) => {$(
         impl Kernel for $t {
             #[allow(private_bounds)]
             fn visit(x: &Tensor, v: impl Visit<$t>) {
@@ -34,13 +52,18 @@ macro_rules! kernels {
                     _ => v.on(&x.data::<$t>()),
                 }
             }
+            $(
+                fn fold_pending<$p: Fold<$t>>(x: &Tensor, shape: Shape, out: &mut [$t]) -> bool {
+                    Tiles::<$t>::of(x).map(|t| fold::<$t, $p, _>(&t, shape, out)).is_some()
+                }
+            )?
         }
     )*};
 }
 kernels! {
-    f32: F16 = half::f16, BF16 = half::bf16;
-    f64: F32 = f32;
-    i64: I32 = i32, I16 = i16, I8 = i8, U8 = u8, Bool = u8;
+    f32 [pending O]: F16 = half::f16, BF16 = half::bf16;
+    f64 [pending O]: F32 = f32;
+    i64 [pending O]: I32 = i32, I16 = i16, I8 = i8, U8 = u8, Bool = u8;
     u8: ;
 }
 
@@ -147,6 +170,7 @@ pub fn folded<T: Kernel, O: Fold<T>>(x: &Tensor, gone: &[bool]) -> Result<Tensor
             &mut result
         };
         match &parts {
+            None if T::fold_pending::<O>(&x.x, shape, target) => {}
             None => T::visit(&x.x, Folding { shape, out: target, op: PhantomData::<O> }),
             Some(p) => fold::<T, O::Merge, _>(&&p[..], shape, target),
         }
