@@ -298,7 +298,8 @@ unsafe fn product(
                     c.add(i * ldc + j),
                     ldc as isize,
                     tail,
-                    accumulate,
+                    if accumulate { c.add(i * ldc + j) } else { std::ptr::null() },
+                    ldc as isize,
                 );
             }
         }
