@@ -8,13 +8,14 @@
 
 use std::sync::OnceLock;
 
-/// `c[R x V*lanes] (+)= a[R x k] * b[k x V*lanes]`; `tail` columns are live in the last vector.
-/// Arguments: k, a, rsa, csa, b, ldb, c, ldc, tail, accumulate.
-pub type Tile<T> = unsafe fn(usize, *const T, isize, isize, *const T, isize, *mut T, isize, usize, bool);
+/// `c[R x V*lanes] = init + a[R x k] * b[k x V*lanes]`; `tail` columns are live in the last vector. `init` is null for
+/// nothing, `c` itself to accumulate, or what to add to the product: rows `ldi` apart.
+/// Arguments: k, a, rsa, csa, b, ldb, c, ldc, tail, init, ldi.
+pub type Tile<T> = unsafe fn(usize, *const T, isize, isize, *const T, isize, *mut T, isize, usize, *const T, isize);
 
-/// `c[i, j] (+)= dot(a row i, b row j)`, rows contiguous.
-/// Arguments: k, a, lda, b, ldb, c, rsc, csc, accumulate.
-pub type Dots<T> = unsafe fn(usize, *const T, isize, *const T, isize, *mut T, isize, isize, bool);
+/// `c[i, j] = init[i, j] + dot(a row i, b row j)`, rows contiguous; `init` null for nothing.
+/// Arguments: k, a, lda, b, ldb, c, rsc, csc, init, rsi, csi.
+pub type Dots<T> = unsafe fn(usize, *const T, isize, *const T, isize, *mut T, isize, isize, *const T, isize, isize);
 
 /// `c[R x V*lanes] = start[R] + a[R x k] * b`, where row `p` of `b` begins at `offsets[p]`: a tile of a convolution.
 /// Column `p` of `a` is contiguous. Without `start` (null) the sums begin at zero.
@@ -103,7 +104,8 @@ macro_rules! kernels {
                 c: *mut $t,
                 ldc: isize,
                 tail: usize,
-                accumulate: bool,
+                init: *const $t,
+                ldi: isize,
             ) {
                 let rsa = if PACKED { 1 } else { rsa };
                 // SAFETY: the caller's promise; `mask` hides the columns beyond `tail`.
@@ -130,28 +132,18 @@ macro_rules! kernels {
                         ap = ap.wrapping_offset(csa);
                         bp = bp.wrapping_offset(ldb);
                     }
-                    if tail == $lanes {
-                        for r in 0..R {
-                            let row = c.offset(r as isize * ldc);
-                            for v in 0..V {
-                                let at = row.add(v * $lanes);
-                                let value = acc[r][v];
-                                $store(at, if accumulate { $add($load(at), value) } else { value });
-                            }
-                        }
-                    } else {
-                        for r in 0..R {
-                            let row = c.offset(r as isize * ldc);
-                            for v in 0..V {
-                                let at = row.add(v * $lanes);
-                                let value = acc[r][v];
-                                if v + 1 < V {
-                                    $store(at, if accumulate { $add($load(at), value) } else { value });
-                                } else {
-                                    let old = $loadm(mask, at);
-                                    let new = if accumulate { $add(old, value) } else { value };
-                                    $storem(mask, at, new);
-                                }
+                    let add = !init.is_null();
+                    for r in 0..R {
+                        let row = c.offset(r as isize * ldc);
+                        let from = init.wrapping_offset(r as isize * ldi);
+                        for v in 0..V {
+                            let (at, from) = (row.add(v * $lanes), from.wrapping_add(v * $lanes));
+                            let value = acc[r][v];
+                            if v + 1 < V || tail == $lanes {
+                                $store(at, if add { $add($load(from), value) } else { value });
+                            } else {
+                                let new = if add { $add($loadm(mask, from), value) } else { value };
+                                $storem(mask, at, new);
                             }
                         }
                     }
@@ -170,7 +162,9 @@ macro_rules! kernels {
                 c: *mut $t,
                 rsc: isize,
                 csc: isize,
-                accumulate: bool,
+                init: *const $t,
+                rsi: isize,
+                csi: isize,
             ) {
                 // SAFETY: the caller's promise; the last partial vector is masked.
                 unsafe {
@@ -206,7 +200,8 @@ macro_rules! kernels {
                         for j in 0..C {
                             let at = c.offset(r as isize * rsc + j as isize * csc);
                             let value = $sum(acc[r][j]);
-                            *at = if accumulate { *at + value } else { value };
+                            let from = init.wrapping_offset(r as isize * rsi + j as isize * csi);
+                            *at = if init.is_null() { value } else { *from + value };
                         }
                     }
                 }

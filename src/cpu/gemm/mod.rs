@@ -48,6 +48,11 @@ impl<T> Mat<T> {
         Mat { ptr: self.ptr, rs: self.cs, cs: self.rs }
     }
 
+    /// As [`Mat::at`], for a matrix that may not be there.
+    fn from(self, row: usize, col: usize) -> *const T {
+        if self.ptr.is_null() { self.ptr } else { self.at(row, col) }
+    }
+
     fn at(self, row: usize, col: usize) -> *const T {
         self.ptr.wrapping_offset(row as isize * self.rs + col as isize * self.cs)
     }
@@ -62,6 +67,12 @@ struct Out<T> {
 }
 
 impl<T> Out<T> {
+    /// What a product starts from: this matrix, or nothing.
+    fn start(&self, accumulate: bool) -> Mat<T> {
+        let ptr = if accumulate { self.ptr.get().cast_const() } else { std::ptr::null() };
+        Mat { ptr, rs: self.rs, cs: self.cs }
+    }
+
     fn at(self, row: usize, col: usize) -> *mut T {
         self.ptr.get().wrapping_offset(row as isize * self.rs + col as isize * self.cs)
     }
@@ -92,7 +103,33 @@ pub unsafe fn gemm<T: GemmScalar>(
     let b = Mat { ptr: b, rs: rsb, cs: csb };
     let c = Out { ptr: SendPtr(c), rs: rsc, cs: csc };
     // SAFETY: the caller's promise.
-    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, accumulate) }
+    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, c.start(accumulate)) }
+}
+
+/// `c = a * b + bias`, the bias a row of `n` elements; the rest as for [`gemm`].
+///
+/// # Safety
+/// As for [`gemm`]; the bias is readable and no part of `c`.
+pub unsafe fn gemm_bias<T: GemmScalar>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: *const T,
+    rsa: isize,
+    csa: isize,
+    b: *const T,
+    rsb: isize,
+    csb: isize,
+    c: *mut T,
+    rsc: isize,
+    csc: isize,
+    bias: *const T,
+) {
+    let a = Mat { ptr: a, rs: rsa, cs: csa };
+    let b = Mat { ptr: b, rs: rsb, cs: csb };
+    let c = Out { ptr: SendPtr(c), rs: rsc, cs: csc };
+    // SAFETY: the caller's promise.
+    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, Mat { ptr: bias, rs: 0, cs: 1 }) }
 }
 
 /// A batch of products; matrix `i` of an operand starts at `i * batch stride`.
@@ -127,7 +164,7 @@ pub unsafe fn batched_gemm<T: GemmScalar>(
         let b = Mat { ptr: b.at(0, 0).wrapping_offset(i as isize * bsb), rs: b.rs, cs: b.cs };
         let c = Out { ptr: SendPtr(c.get().wrapping_offset(i as isize * bsc)), rs: rsc, cs: csc };
         // SAFETY: the caller's promise for matrix `i`.
-        unsafe { gemm_with(kernels, m, n, k, a, b, c, accumulate) }
+        unsafe { gemm_with(kernels, m, n, k, a, b, c, c.start(accumulate)) }
     };
     let work = m.saturating_mul(n).saturating_mul(k).max(1);
     // Few large products go one by one, each on all threads; many go side by side.
@@ -148,7 +185,7 @@ unsafe fn gemm_with<T: GemmScalar>(
     a: Mat<T>,
     b: Mat<T>,
     c: Out<T>,
-    accumulate: bool,
+    init: Mat<T>,
 ) {
     if m == 0 || n == 0 {
         return;
@@ -156,17 +193,14 @@ unsafe fn gemm_with<T: GemmScalar>(
     // SAFETY: every access below stays inside the operands, whose validity is the caller's promise.
     unsafe {
         if k == 0 {
-            if !accumulate {
-                fill_zero(m, n, c);
-            }
-            return;
+            return fill(m, n, c, init);
         }
         // A column is a row of the transposed product.
         if n == 1 && m > 1 {
-            return gemm_with(kernels, 1, m, k, b.t(), a.t(), transposed(c), accumulate);
+            return gemm_with(kernels, 1, m, k, b.t(), a.t(), transposed(c), init.t());
         }
         if c.cs != 1 && c.rs == 1 && m > 1 {
-            return gemm_with(kernels, n, m, k, b.t(), a.t(), transposed(c), accumulate);
+            return gemm_with(kernels, n, m, k, b.t(), a.t(), transposed(c), init.t());
         }
         let a_rows = a.cs == 1 || k == 1;
         let b_cols = b.rs == 1 || k == 1;
@@ -174,40 +208,45 @@ unsafe fn gemm_with<T: GemmScalar>(
         // Few rows or columns, both operands contiguous along k: dot products.
         if k >= kernels.lanes {
             if m == 1 && b_cols && (b.cs != 1 || n == 1) {
-                return dots_copied(kernels, m, n, k, a, b, c, accumulate, !a_rows, false);
+                return dots_copied(kernels, m, n, k, a, b, c, init, !a_rows, false);
             }
             if m <= 8 && b_cols && !b_rows {
-                return dots_copied(kernels, m, n, k, a, b, c, accumulate, !a_rows, false);
+                return dots_copied(kernels, m, n, k, a, b, c, init, !a_rows, false);
             }
             if n <= 12 && a_rows && m > 1 && (n <= 4 || k >= 4 * kernels.lanes) && m > n {
-                return dots_copied(kernels, m, n, k, a, b, c, accumulate, false, !b_cols);
+                return dots_copied(kernels, m, n, k, a, b, c, init, false, !b_cols);
             }
         }
         if c.cs != 1 && n > 1 {
             // Neither rows nor columns of the result are contiguous: go through a copy.
             return with_scratch::<T, _>(m * n, |ptr| {
                 let tmp = Out { ptr, rs: n as isize, cs: 1 };
-                gemm_with(kernels, m, n, k, a, b, tmp, false);
+                gemm_with(kernels, m, n, k, a, b, tmp, Mat { ptr: std::ptr::null(), rs: 0, cs: 0 });
                 for i in 0..m {
                     for j in 0..n {
                         let (from, to) = (*tmp.at(i, j), c.at(i, j));
-                        *to = if accumulate { *to + from } else { from };
+                        *to = if init.ptr.is_null() { from } else { *init.at(i, j) + from };
                     }
                 }
             });
         }
+        if !init.ptr.is_null() && init.cs != 1 && n > 1 {
+            // The kernels below start from rows.
+            fill(m, n, c, init);
+            return gemm_with(kernels, m, n, k, a, b, c, c.start(true));
+        }
         if m == 1 && b_rows {
-            return row_times(kernels, n, k, a, b, c, accumulate);
+            return row_times(kernels, n, k, a, b, c, init);
         }
         if n <= 12 && m >= 32 && a.rs == 1 && c.rs != 1 {
             // Columns of `a` are contiguous: make the result by columns, then turn it.
             return with_scratch::<T, _>(m * n, |ptr| {
                 let tmp = Out { ptr, rs: m as isize, cs: 1 };
-                gemm_with(kernels, n, m, k, b.t(), a.t(), tmp, false);
+                gemm_with(kernels, n, m, k, b.t(), a.t(), tmp, Mat { ptr: std::ptr::null(), rs: 0, cs: 0 });
                 for i in 0..m {
                     for j in 0..n {
                         let (from, to) = (*tmp.at(j, i), c.at(i, j));
-                        *to = if accumulate { *to + from } else { from };
+                        *to = if init.ptr.is_null() { from } else { *init.at(i, j) + from };
                     }
                 }
             });
@@ -221,15 +260,15 @@ unsafe fn gemm_with<T: GemmScalar>(
                 }
             }
             let b = Mat { ptr: copy.as_ptr(), rs: n as isize, cs: 1 };
-            return unpacked(kernels, m, n, k, a, b, c, accumulate);
+            return unpacked(kernels, m, n, k, a, b, c, init);
         }
         let small = b_rows && (m <= kernels.mr || k * n * size_of::<T>() <= 48 << 10);
         if small && (work < PARALLEL_WORK || m <= kernels.mr) {
-            return unpacked(kernels, m, n, k, a, b, c, accumulate);
+            return unpacked(kernels, m, n, k, a, b, c, init);
         }
         let a = Strided { ptr: a.ptr, across: a.rs, step: a.cs };
         let b = Strided { ptr: b.ptr, across: b.cs, step: b.rs };
-        packed::packed(kernels, m, n, k, &a, &b, c.ptr, c.rs, accumulate);
+        packed::packed(kernels, m, n, k, &a, &b, c.ptr, c.rs, (init.ptr, init.rs));
     }
 }
 
@@ -237,11 +276,12 @@ fn transposed<T>(c: Out<T>) -> Out<T> {
     Out { ptr: c.ptr, rs: c.cs, cs: c.rs }
 }
 
-unsafe fn fill_zero<T: GemmScalar>(m: usize, n: usize, c: Out<T>) {
+/// The product of nothing: zeros, or what it starts from.
+unsafe fn fill<T: GemmScalar>(m: usize, n: usize, c: Out<T>, init: Mat<T>) {
     for i in 0..m {
         for j in 0..n {
-            // SAFETY: inside the result by the caller's promise.
-            unsafe { *c.at(i, j) = T::default() };
+            // SAFETY: inside both by the caller's promise.
+            unsafe { *c.at(i, j) = if init.ptr.is_null() { T::default() } else { *init.at(i, j) } };
         }
     }
 }
@@ -267,7 +307,7 @@ unsafe fn dots_copied<T: GemmScalar>(
     a: Mat<T>,
     b: Mat<T>,
     c: Out<T>,
-    accumulate: bool,
+    init: Mat<T>,
     copy_a: bool,
     copy_b: bool,
 ) {
@@ -275,7 +315,7 @@ unsafe fn dots_copied<T: GemmScalar>(
     // SAFETY: the scratch has room for both copies; the rest is the caller's promise.
     unsafe {
         if extra_a + extra_b == 0 {
-            return dots(kernels, m, n, k, a, b.t(), c, accumulate);
+            return dots(kernels, m, n, k, a, b.t(), c, init);
         }
         with_scratch::<T, _>(extra_a + extra_b, |scratch| {
             let copy = |from: Mat<T>, rows: usize, to: *mut T| {
@@ -288,7 +328,7 @@ unsafe fn dots_copied<T: GemmScalar>(
             };
             let a = if copy_a { copy(a, m, scratch.get()) } else { a };
             let bt = if copy_b { copy(b.t(), n, scratch.get().add(extra_a)) } else { b.t() };
-            dots(kernels, m, n, k, a, bt, c, accumulate);
+            dots(kernels, m, n, k, a, bt, c, init);
         });
     }
 }
@@ -302,7 +342,7 @@ unsafe fn dots<T: GemmScalar>(
     a: Mat<T>,
     bt: Mat<T>,
     c: Out<T>,
-    accumulate: bool,
+    init: Mat<T>,
 ) {
     let run = |i0: usize, i1: usize, j0: usize, j1: usize| {
         for j in (j0..j1).step_by(4) {
@@ -310,7 +350,7 @@ unsafe fn dots<T: GemmScalar>(
                 let kernel = kernels.dots[(i1 - i).min(4) - 1][(j1 - j).min(4) - 1];
                 // SAFETY: the tile lies inside the operands.
                 unsafe {
-                    kernel(k, a.at(i, 0), a.rs, bt.at(j, 0), bt.rs, c.at(i, j), c.rs, c.cs, accumulate);
+                    kernel(k, a.at(i, 0), a.rs, bt.at(j, 0), bt.rs, c.at(i, j), c.rs, c.cs, init.from(i, j), init.rs, init.cs);
                 }
             }
         }
@@ -327,7 +367,7 @@ unsafe fn dots<T: GemmScalar>(
 const STREAMS: usize = 8;
 
 /// One row times a matrix with contiguous rows.
-unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: Mat<T>, b: Mat<T>, c: Out<T>, accumulate: bool) {
+unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: Mat<T>, b: Mat<T>, c: Out<T>, init: Mat<T>) {
     let (wide, step, ldb) = (8 * kernels.lanes, a.cs, b.rs);
     let run = |j0: usize, j1: usize| {
         for p in (0..k).step_by(STREAMS) {
@@ -338,8 +378,9 @@ unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: 
                 let tail = cols - (vectors - 1) * kernels.lanes;
                 // SAFETY: `cols` columns from `j` lie inside `b` and `c`.
                 unsafe {
-                    let (a, b, c, more) = (a.at(0, p), b.at(p, j), c.at(0, j), accumulate || p > 0);
-                    kernels.row[vectors - 1](depth, a, 0, step, b, ldb, c, 0, tail, more);
+                    let init = if p > 0 { c.at(0, j).cast_const() } else { init.from(0, j) };
+                    let (a, b, c) = (a.at(0, p), b.at(p, j), c.at(0, j));
+                    kernels.row[vectors - 1](depth, a, 0, step, b, ldb, c, 0, tail, init, 0);
                 }
             }
         }
@@ -359,7 +400,7 @@ unsafe fn unpacked<T: GemmScalar>(
     a: Mat<T>,
     b: Mat<T>,
     c: Out<T>,
-    accumulate: bool,
+    init: Mat<T>,
 ) {
     let (lanes, nr) = (kernels.lanes, kernels.nr());
     let height = m.div_ceil(m.div_ceil(kernels.mr));
@@ -367,7 +408,8 @@ unsafe fn unpacked<T: GemmScalar>(
     let depth = if m <= kernels.mr && k * n * size_of::<T>() > 1 << 20 { 2 * STREAMS } else { k };
     split(n, nr, m * n * k / 4, |j0, j1| {
         for p in (0..k).step_by(depth) {
-            let (deep, more) = ((k - p).min(depth), accumulate || p > 0);
+            let deep = (k - p).min(depth);
+            let init = if p > 0 { c.start(true) } else { init };
             for i in (0..m).step_by(height) {
                 let tiles = &kernels.raw[(m - i).min(height) - 1];
                 for j in (j0..j1).step_by(nr) {
@@ -377,7 +419,7 @@ unsafe fn unpacked<T: GemmScalar>(
                     // SAFETY: the tile lies inside the operands.
                     unsafe {
                         let (a_, b_) = (a.at(i, p), b.at(p, j));
-                        tiles[vectors - 1](deep, a_, a.rs, a.cs, b_, b.rs, c.at(i, j), c.rs, tail, more);
+                        tiles[vectors - 1](deep, a_, a.rs, a.cs, b_, b.rs, c.at(i, j), c.rs, tail, init.from(i, j), init.rs);
                     }
                 }
             }

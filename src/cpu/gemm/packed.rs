@@ -67,7 +67,7 @@ pub unsafe fn gemm_panels<T: GemmScalar>(
         return;
     }
     // SAFETY: the caller's promise.
-    unsafe { packed(T::kernels(), m, n, k, a, b, SendPtr(c), ldc, accumulate) }
+    unsafe { packed(T::kernels(), m, n, k, a, b, SendPtr(c), ldc, if accumulate { (c, ldc) } else { (std::ptr::null(), 0) }) }
 }
 
 /// A strided matrix as panels for [`gemm_panels`].
@@ -81,7 +81,7 @@ pub unsafe fn strided_panels<T: Copy + Default>(ptr: *const T, across: isize, st
 /// Large products: both operands packed, block by block.
 ///
 /// # Safety
-/// As for [`gemm_panels`].
+/// As for [`gemm_panels`]; `init` is null, or has rows `ldi` apart to which the product is added.
 pub(super) unsafe fn packed<T: GemmScalar>(
     kernels: &Kernels<T>,
     m: usize,
@@ -91,8 +91,9 @@ pub(super) unsafe fn packed<T: GemmScalar>(
     b: &dyn Panels<T>,
     c: SendPtr<T>,
     ldc: isize,
-    accumulate: bool,
+    (init, ldi): (*const T, isize),
 ) {
+    let init = SendPtr(init.cast_mut());
     let (lanes, nr) = (kernels.lanes, kernels.nr());
     // A row panel of `a` stays in the first-level cache, a column block of `b` in the second.
     let kc_most = 1536 / size_of::<T>();
@@ -152,6 +153,13 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                                 // SAFETY: the tile lies inside the panels and `c`; pieces are
                                 // disjoint in `c`.
                                 unsafe {
+                                    // What the first stretch of `k` starts from; the others add to it.
+                                    let at = |p: *mut T, ld: isize| p.offset((ic + i) as isize * ld).add(jc + j).cast_const();
+                                    let (from, ld) = match init.get() {
+                                        _ if pc > 0 => (at(c.get(), ldc), ldc),
+                                        p if p.is_null() => (std::ptr::null(), 0),
+                                        p => (at(p, ldi), ldi),
+                                    };
                                     tiles[vectors - 1](
                                         kb,
                                         pack_a.get().add(i * kb),
@@ -162,7 +170,8 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                                         c.get().offset((ic + i) as isize * ldc).add(jc + j),
                                         ldc,
                                         cols - (vectors - 1) * lanes,
-                                        accumulate || pc > 0,
+                                        from,
+                                        ld,
                                     );
                                 }
                             }

@@ -58,6 +58,7 @@ macro_rules! check {
                     let start = vec![if accumulate { 0.5 } else { <$t>::NAN }; m * n];
                     let (mut c, rsc, csc) = place(m, n, &start, oc, 77.0);
                     unsafe {
+                        let out = Out { ptr: SendPtr(c.as_mut_ptr()), rs: rsc, cs: csc };
                         gemm_with(
                             kernels,
                             m,
@@ -65,8 +66,8 @@ macro_rules! check {
                             k,
                             Mat { ptr: a.as_ptr(), rs: rsa, cs: csa },
                             Mat { ptr: b.as_ptr(), rs: rsb, cs: csb },
-                            Out { ptr: SendPtr(c.as_mut_ptr()), rs: rsc, cs: csc },
-                            accumulate,
+                            out,
+                            out.start(accumulate),
                         );
                     }
                     let expected: Vec<$t> = want.iter().map(|&x| x as $t + if accumulate { 0.5 } else { 0.0 }).collect();
@@ -92,6 +93,141 @@ fn small_sizes_and_all_strides() {
             }
         }
     }
+}
+
+/// A bias for each column, in every way that a product can take.
+#[test]
+fn a_bias_is_added_to_every_row() {
+    for (m, n, k) in [(1, 1, 5), (1, 70, 40), (40, 1, 9), (5, 33, 0), (7, 3, 80), (6, 400, 500), (97, 129, 801), (40, 12, 3)] {
+        let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
+        let want = naive(m, n, k, &a, &b);
+        for (oa, ob, oc) in all_orders() {
+            let ((a, rsa, csa), (b, rsb, csb)) = (place(m, k, &a, oa, f64::NAN), place(k, n, &b, ob, f64::NAN));
+            let (mut c, rsc, csc) = place(m, n, &vec![f64::NAN; m * n], oc, 77.0);
+            for kernels in f64::all_kernels() {
+                unsafe {
+                    gemm_with(
+                        kernels,
+                        m,
+                        n,
+                        k,
+                        Mat { ptr: a.as_ptr(), rs: rsa, cs: csa },
+                        Mat { ptr: b.as_ptr(), rs: rsb, cs: csb },
+                        Out { ptr: SendPtr(c.as_mut_ptr()), rs: rsc, cs: csc },
+                        Mat { ptr: bias.as_ptr(), rs: 0, cs: 1 },
+                    );
+                }
+                let sums: Vec<f64> = want.iter().enumerate().map(|(at, v)| v + bias[at % n]).collect();
+                assert_eq!(c, place(m, n, &sums, oc, 77.0).0, "{} {m}x{n}x{k} orders {oa}{ob}{oc}", kernels.name);
+            }
+        }
+    }
+}
+
+/// Tiles of convolutions, at every level, against sums in plain order (exact on these numbers).
+macro_rules! check_taps {
+    ($t:ty) => {
+        for micro in <$t>::all_kernels() {
+            for k in [0, 1, 7, 20] {
+                let width = 8 * micro.lanes;
+                let offsets: Vec<usize> = (0..k).map(|p| p * 37 % 50).collect();
+                let to = |v: Vec<f64>| v.iter().map(|&x| x as $t).collect::<Vec<_>>();
+                let (a, b, start) = (to(numbers(12 * k, 1)), to(numbers(8 * width + 60, 2)), to(numbers(12, 3)));
+                let value = |row: usize, rows: usize, at: usize, bias: bool| {
+                    let sum: f64 = (0..k).map(|p| f64::from(a[p * rows + row]) * f64::from(b[offsets[p] + at])).sum();
+                    (sum + if bias { f64::from(start[row]) } else { 0.0 }) as $t
+                };
+                for tail in [1, micro.lanes - 1, micro.lanes] {
+                    for bias in [false, true] {
+                        let from = if bias { start.as_ptr() } else { std::ptr::null() };
+                        for (rows, vectors) in (1..=micro.mr).flat_map(|r| [(r, 1), (r, 2)]) {
+                            let (live, ldc) = ((vectors - 1) * micro.lanes + tail, 2 * micro.lanes + 3);
+                            let mut c = vec![77.0; rows * ldc];
+                            unsafe {
+                                micro.taps[rows - 1][vectors - 1](
+                                    k,
+                                    a.as_ptr(),
+                                    rows as isize,
+                                    b.as_ptr(),
+                                    offsets.as_ptr(),
+                                    from,
+                                    c.as_mut_ptr(),
+                                    ldc as isize,
+                                    tail,
+                                );
+                            }
+                            for (at, got) in c.iter().enumerate() {
+                                let (r, j) = (at / ldc, at % ldc);
+                                assert_eq!(*got, if j < live { value(r, rows, j, bias) } else { 77.0 }, "{}", micro.name);
+                            }
+                        }
+                        for vectors in 1..=8 {
+                            let (live, ldc) = ((vectors - 1) * micro.lanes + tail, width + 3);
+                            let (several, many, one) = micro.lines[vectors - 1];
+                            for (lines, kernel) in [(several, many), (1, one)] {
+                                let mut c = vec![77.0; lines * ldc];
+                                unsafe {
+                                    kernel(
+                                        k,
+                                        a.as_ptr(),
+                                        b.as_ptr(),
+                                        5,
+                                        offsets.as_ptr(),
+                                        from,
+                                        c.as_mut_ptr(),
+                                        ldc as isize,
+                                        tail,
+                                    );
+                                }
+                                for (at, got) in c.iter().enumerate() {
+                                    let (q, j) = (at / ldc, at % ldc);
+                                    assert_eq!(
+                                        *got,
+                                        if j < live { value(0, 1, 5 * q + j, bias) } else { 77.0 },
+                                        "{}",
+                                        micro.name
+                                    );
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            for k in [1, 5, micro.lanes, 3 * micro.lanes + 1] {
+                let to = |v: Vec<f64>| v.iter().map(|&x| x as $t).collect::<Vec<_>>();
+                let (a, b) = (to(numbers(2 * k, 1)), to(numbers(k + 60, 2)));
+                for (rows, taps) in (1..=2).flat_map(|r| (1..=9).map(move |t| (r, t))) {
+                    let offsets: Vec<usize> = (0..taps).map(|p| p * 37 % 50).collect();
+                    for accumulate in [false, true] {
+                        let mut c: Vec<$t> = vec![0.5; rows * taps];
+                        unsafe {
+                            micro.correlate[rows - 1][taps - 1](
+                                k,
+                                a.as_ptr(),
+                                k as isize,
+                                b.as_ptr(),
+                                offsets.as_ptr(),
+                                c.as_mut_ptr(),
+                                taps as isize,
+                                accumulate,
+                            );
+                        }
+                        for (at, got) in c.iter().enumerate() {
+                            let (r, t) = (at / taps, at % taps);
+                            let sum: f64 = (0..k).map(|p| f64::from(a[r * k + p]) * f64::from(b[offsets[t] + p])).sum();
+                            assert_eq!(*got, (sum + if accumulate { 0.5 } else { 0.0 }) as $t, "{}", micro.name);
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+#[test]
+fn tiles_of_convolutions() {
+    check_taps!(f32);
+    check_taps!(f64);
 }
 
 #[test]

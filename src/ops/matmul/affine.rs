@@ -3,7 +3,7 @@
 use super::super::elementwise::{ADD, MUL, add};
 use super::super::{Args, Registry, Ret, copy, inplace, reduce, view};
 use super::{
-    bmm, check_bmm, check_mm, check_mv, column, conj, flat, matmul, mm, mt, multiply, mv, outer_mul, product_raw, reshaped,
+    Onto, bmm, check_bmm, check_mm, check_mv, column, conj, flat, matmul, mm, mt, multiply, mv, outer_mul, product_raw, reshaped,
 };
 use crate::autograd::{needs_grad, record, save};
 use crate::dtype::Scalar;
@@ -29,6 +29,14 @@ fn start(t: &Tensor, shape: &[usize]) -> Result<Tensor> {
     Ok(out)
 }
 
+/// `t`, stretched to `shape`, to be added to: as it is where it is a bias for each column.
+fn onto(t: &Tensor, shape: &[usize]) -> Result<Onto> {
+    if t.ndim() == 1 && shape.len() == 2 && t.shape()[0] == shape[1] {
+        return Ok(Onto::Bias(t.clone()));
+    }
+    Ok(Onto::Own(start(t, shape)?))
+}
+
 type Three = fn(&Tensor, &Tensor) -> Result<Tensor>;
 
 /// `beta * input + alpha * f(a, b)` for a bilinear `f`; `raw` computes f, onto memory if it is given some.
@@ -37,7 +45,7 @@ fn affine(
     [input, a, b]: [&Tensor; 3],
     shape: &[usize],
     (beta, alpha): (Scalar, Scalar),
-    raw: impl Fn(&Tensor, &Tensor, Option<Tensor>) -> Result<Tensor>,
+    raw: impl Fn(&Tensor, &Tensor, Option<Onto>) -> Result<Tensor>,
     ga: Three,
     gb: Three,
 ) -> Result<Tensor> {
@@ -52,7 +60,7 @@ fn affine(
     let expanded = input.detach().alias(input.layout().expand(shape)?);
     let plain = beta.f64() == 1.0 && alpha.f64() == 1.0;
     let out = if plain {
-        raw(&a.detach(), &b.detach(), Some(start(input, shape)?))?
+        raw(&a.detach(), &b.detach(), Some(onto(input, shape)?))?
     } else {
         let p = times(&raw(&a.detach(), &b.detach(), None)?, alpha)?;
         // A factor of 0 hides what the input holds, NaN too.
@@ -149,8 +157,11 @@ fn addmv(input: &Tensor, a: &Tensor, v: &Tensor, beta: Scalar, alpha: Scalar) ->
         v.dtype().scalar_name()
     );
     check_mv(a, v)?;
-    let raw = |a: &Tensor, v: &Tensor, init: Option<Tensor>| {
-        let init = init.map(|t| reshaped(t, &[m, 1], "")).transpose()?;
+    let raw = |a: &Tensor, v: &Tensor, init: Option<Onto>| {
+        let init = match init {
+            Some(Onto::Own(t)) => Some(Onto::Own(reshaped(t, &[m, 1], "")?)),
+            other => other,
+        };
         reshaped(product_raw(a, &column(v)?, &[], init, "addmv_impl_cpu")?, &[m], "")
     };
     affine("AddmvBackward0", [input, a, v], &[m], (beta, alpha), raw, outer_mul, |g, a| mv(&mt(a)?, g))
@@ -210,7 +221,7 @@ fn addbmm(input: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -
     ensure!(input.dtype() == a.dtype(), Runtime, "{}", dtypes(input, a, b).message());
     let shape = [x[1], y[2]];
     // The sum over the batch is one product with the batch as part of the summed dimension.
-    let raw = |a: &Tensor, b: &Tensor, init: Option<Tensor>| {
+    let raw = |a: &Tensor, b: &Tensor, init: Option<Onto>| {
         let rows = view::reshape_to(&view::permute(a, &[1, 0, 2])?, &[a.shape()[1], a.shape()[0] * a.shape()[2]])?;
         let cols = view::reshape_to(b, &[b.shape()[0] * b.shape()[1], b.shape()[2]])?;
         product_raw(&rows.detach(), &cols.detach(), &[], init, "addbmm")
@@ -276,7 +287,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let w = weight.detach();
     let wt = w.alias(crate::layout::Layout::strided(&[k, n], &[w.strides()[1], w.strides()[0]], w.layout().offset)?);
     let init = match bias {
-        Some(b) => Some(start(b, &[rows, n])?),
+        Some(b) => Some(onto(b, &[rows, n])?),
         None => None,
     };
     let out = product_raw(&x2, &wt, &[], init, "addmm_impl_cpu_")?;

@@ -26,7 +26,25 @@ use smallvec::{SmallVec, smallvec};
 /// A matrix of a product: address, row and column stride in elements.
 type Mat = (*mut u8, isize, isize);
 
-/// `c = a @ b` or `c += a @ b`.
+/// What a product is added to.
+#[derive(Clone, Copy)]
+enum Start {
+    Nothing,
+    /// What the result's memory holds.
+    Result,
+    /// A bias for each column, contiguous; for a single product of floats.
+    Bias(*const u8),
+}
+
+/// The tensor that a product is added to.
+pub enum Onto {
+    /// Of the result's shape and dtype, contiguous and the caller's own: it becomes the result.
+    Own(Tensor),
+    /// A bias for each column, of the result's dtype.
+    Bias(Tensor),
+}
+
+/// `a @ b`, added to what `start` says.
 ///
 /// # Safety
 /// The three matrices lie inside live memory of that dtype; those of `c` overlap nothing.
@@ -39,8 +57,9 @@ unsafe fn product(
     b: Mat,
     c: Mat,
     batch: (usize, isize, isize, isize),
-    accumulate: bool,
+    start: Start,
 ) {
+    let accumulate = matches!(start, Start::Result);
     macro_rules! go {
         ($one:ident, $many:ident, $t:ty) => {{
             let (p, q, r) = (a.0 as *const $t, b.0 as *const $t, c.0 as *mut $t);
@@ -61,14 +80,24 @@ unsafe fn product(
         ($t:ty) => {{
             let (p, q, r) = (a.0 as *const $t, b.0 as *const $t, c.0 as *mut $t);
             // SAFETY: by the caller.
-            unsafe {
-                gemm::batched_gemm_narrow(batch.0, m, n, k, p, batch.1, a.1, a.2, q, batch.2, b.1, b.2, r, accumulate)
-            }
+            unsafe { gemm::batched_gemm_narrow(batch.0, m, n, k, p, batch.1, a.1, a.2, q, batch.2, b.1, b.2, r, accumulate) }
         }};
     }
+    macro_rules! float {
+        ($t:ty) => {
+            match start {
+                // SAFETY: by the caller; a bias has `n` elements.
+                Start::Bias(bias) => unsafe {
+                    let (p, q, r) = (a.0 as *const $t, b.0 as *const $t, c.0 as *mut $t);
+                    gemm::gemm_bias::<$t>(m, n, k, p, a.1, a.2, q, b.1, b.2, r, c.1, c.2, bias.cast())
+                },
+                _ => go!(gemm, batched_gemm, $t),
+            }
+        };
+    }
     match dtype {
-        Dtype::F32 => go!(gemm, batched_gemm, f32),
-        Dtype::F64 => go!(gemm, batched_gemm, f64),
+        Dtype::F32 => float!(f32),
+        Dtype::F64 => float!(f64),
         Dtype::U8 => go!(gemm_int, batched_gemm_int, u8),
         Dtype::I8 => go!(gemm_int, batched_gemm_int, i8),
         Dtype::I16 => go!(gemm_int, batched_gemm_int, i16),
@@ -128,12 +157,6 @@ unsafe fn complex_product<T: gemm::GemmScalar + std::ops::Neg<Output = T>>(
     }
 }
 
-/// The dtype products of `d` are computed in, or the error of a dtype without.
-fn working_dtype(d: Dtype, op: &str) -> Result<Dtype> {
-    ensure!(d != Dtype::Bool, NotImplemented, "\"{op}\" not implemented for 'Bool'");
-    Ok(d.compute())
-}
-
 fn same_device(a: &Tensor, b: &Tensor) -> Result<Device> {
     ensure!(
         a.device() == b.device(),
@@ -145,15 +168,13 @@ fn same_device(a: &Tensor, b: &Tensor) -> Result<Device> {
     Ok(a.device())
 }
 
-/// The product of the last two dimensions of `a` and `b`, whose leading ones broadcast to `batch`, onto
-/// `init` (of the result's shape and dtype, contiguous and the caller's own) or fresh memory.
-fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Tensor>, op: &str) -> Result<Tensor> {
+/// The product of the last two dimensions of `a` and `b`, whose leading ones broadcast to `batch`, onto `init`.
+fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Onto>, op: &str) -> Result<Tensor> {
     let dtype = a.dtype();
-    working_dtype(dtype, op)?;
+    ensure!(dtype != Dtype::Bool, NotImplemented, "\"{op}\" not implemented for 'Bool'");
     let device = same_device(a, b)?;
     let (m, k) = (a.shape()[a.ndim() - 2], a.shape()[a.ndim() - 1]);
     let n = b.shape()[b.ndim() - 1];
-    let accumulate = init.is_some();
     let make = |dtype| {
         let mut shape: Dims = batch.into();
         shape.extend_from_slice(&[m, n]);
@@ -163,10 +184,24 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Tensor>, op
         return make(dtype);
     }
     a.check_data("matmul")?;
-    let out = match init {
-        Some(t) => t,
-        None => make(dtype)?,
+    let mut bias = None;
+    let (out, mut start) = match init {
+        None => (make(dtype)?, Start::Nothing),
+        Some(Onto::Own(t)) => (t, Start::Result),
+        Some(Onto::Bias(t)) => {
+            let out = make(dtype)?;
+            let fused = matches!(dtype, Dtype::F32 | Dtype::F64) && batch.is_empty();
+            if fused {
+                bias = Some(copy::contiguous(&t.detach())?);
+            } else {
+                copy::copy_raw(&out, &t.detach().alias(t.layout().expand(out.shape())?))?;
+            }
+            (out, if fused { Start::Nothing } else { Start::Result })
+        }
     };
+    if let Some(bias) = &bias {
+        start = Start::Bias(bias.ptr());
+    }
     if out.numel() == 0 {
         return Ok(out);
     }
@@ -175,7 +210,7 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Tensor>, op
     let (ma, mb, mc) = (mat(a), mat(b), (out.ptr_mut(), n as isize, 1));
     if batch.is_empty() {
         // SAFETY: whole operands, checked shapes; `out` is fresh or the caller's own.
-        unsafe { product(dtype, m, n, k, ma, mb, mc, (1, 0, 0, 0), accumulate) };
+        unsafe { product(dtype, m, n, k, ma, mb, mc, (1, 0, 0, 0), start) };
         return Ok(out);
     }
     // Batch dimensions as (size, stride in a, stride in b), neighbours joined where they form one.
@@ -204,7 +239,7 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Tensor>, op
         let at = |x: Mat, by: isize| (x.0.wrapping_offset(by * size), x.1, x.2);
         let c = at(mc, (o * inner) as isize * step);
         // SAFETY: as above, for one run of matrices.
-        unsafe { product(dtype, m, n, k, at(ma, pa), at(mb, pb), c, (inner, ia, ib, step), accumulate) };
+        unsafe { product(dtype, m, n, k, at(ma, pa), at(mb, pb), c, (inner, ia, ib, step), start) };
     }
     Ok(out)
 }

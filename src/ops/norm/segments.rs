@@ -27,6 +27,8 @@ pub struct Groups {
     step: usize,
     /// From the first segment of a group to that of the next group.
     skip: usize,
+    /// Whether a group is a channel.
+    whole_channels: bool,
 }
 
 impl Groups {
@@ -34,14 +36,14 @@ impl Groups {
     pub fn batch(x: &Tensor) -> Groups {
         let (n, c) = (x.shape()[0], x.shape()[1]);
         let inner = x.shape()[2..].iter().product();
-        Groups { n, c, inner, groups: c, count: n, step: c, skip: 1 }
+        Groups { n, c, inner, groups: c, count: n, step: c, skip: 1, whole_channels: true }
     }
 
     /// `groups` for each sample; they divide the channels.
     pub fn of_channels(x: &Tensor, groups: usize) -> Groups {
         let (n, c) = (x.shape()[0], x.shape()[1]);
         let inner = x.shape()[2..].iter().product();
-        Groups { n, c, inner, groups: n * groups, count: c / groups, step: 1, skip: c / groups }
+        Groups { n, c, inner, groups: n * groups, count: c / groups, step: 1, skip: c / groups, whole_channels: false }
     }
 
     /// Elements of a group.
@@ -60,7 +62,7 @@ impl Groups {
 
     /// Whether groups are the columns of a matrix.
     fn columns(&self) -> bool {
-        self.inner == 1 && self.step == self.c && self.n > 0 && self.c > 0
+        self.whole_channels && self.inner == 1 && self.n > 0 && self.c > 0
     }
 
     fn grain(&self) -> usize {
@@ -300,7 +302,7 @@ pub fn backward(
     let (wd, mean, rstd) = (dense_as(w, kind)?, dense(mean)?, dense(rstd)?);
     let dx = xd.empty_like()?;
     // A channel is a group, or has sums for every sample.
-    let rows = if gr.step == gr.c || gr.columns() { 1 } else { gr.n };
+    let rows = if gr.whole_channels { 1 } else { gr.n };
     let sums = Tensor::zeros(&[2, rows, gr.c], kind, x.device())?;
     let half = rows * gr.c;
     dispatch!(float "batch_norm_backward", kind, T => {
@@ -353,11 +355,11 @@ pub fn backward(
                             (0..2).for_each(|j| own[j] += part[j].to_f64());
                         }
                         (0..2).for_each(|j| weighted[j] += own[j] * weight(k));
-                        if rows == 1 {
+                        if gr.whole_channels {
                             (0..2).for_each(|j| channel[j] += own[j]);
                             own = channel;
                         }
-                        let to = if rows == 1 { i } else { i * gr.skip + k * gr.step };
+                        let to = if gr.whole_channels { i } else { i * gr.skip + k * gr.step };
                         // SAFETY: the channel, or the segment, belongs to this group, so to one thread.
                         unsafe {
                             *sums.get().add(to) = T::of(own[1] * r);
@@ -375,7 +377,7 @@ pub fn backward(
             });
         }
     });
-    let total = if rows == 1 { view::select(&sums, 1, 0)? } else { reduce::sum(&sums, Some(&[1]), false, None)? };
+    let total = if gr.whole_channels { view::select(&sums, 1, 0)? } else { reduce::sum(&sums, Some(&[1]), false, None)? };
     Ok((copy::to_dtype(&dx, x.dtype())?, view::select(&total, 0, 0)?, view::select(&total, 0, 1)?))
 }
 

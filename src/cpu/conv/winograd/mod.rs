@@ -15,6 +15,7 @@ mod transform;
 use super::ConvShape;
 use crate::cpu::gemm::{GemmScalar, Kernels, transpose, with_scratch};
 use crate::cpu::threads::{SendPtr, parallel_for, parallel_pieces};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Channels that are transformed together.
@@ -100,6 +101,42 @@ impl Sizes {
             f(Run { image: row / self.down, row: row % self.down, col, tiles, at: t - from });
             t += tiles;
         }
+    }
+
+    /// The transformed input of 16 channels from `c`, element `p` of tile `t` to `to[p * step + t * wide_in]`.
+    ///
+    /// # Safety
+    /// `src` and `tmp` have room for 6 rows of the longest run, `to` for the tiles.
+    unsafe fn transformed(
+        &self,
+        x: &[f32],
+        c: usize,
+        tiles: Range<usize>,
+        src: *mut f32,
+        tmp: *mut f32,
+        to: *mut f32,
+        step: usize,
+    ) {
+        let live = (self.c_in - c).min(LANES);
+        // The last two rows of a run are the first two of the one below.
+        let mut above = None;
+        self.runs(tiles.start, tiles.end, |r| {
+            let columns = 4 * r.tiles + 2;
+            let from = x[(r.image * self.c_in + c) * self.input[0] * self.input[1]..].as_ptr();
+            let left = (4 * r.col) as isize - self.pad[1] as isize;
+            let top = (4 * r.row) as isize - self.pad[0] as isize;
+            let known = if above == Some((r.image, r.row, r.col, r.tiles)) { 2 } else { 0 };
+            // SAFETY: by the caller; `live` planes of an image.
+            unsafe {
+                if known > 0 {
+                    std::ptr::copy(src.add(4 * columns * LANES), src, 2 * columns * LANES);
+                }
+                let rest = src.add(known * columns * LANES);
+                gather(from, self.input, live, [top + known as isize, left], [6 - known, columns], rest);
+                transform::input(src, tmp, r.tiles, to.add(r.at * self.wide_in), step, self.wide_in);
+            }
+            above = Some((r.image, r.row + 1, r.col, r.tiles));
+        });
     }
 
     /// Whether this is faster than a plain product, by counting vector operations.
@@ -198,7 +235,7 @@ unsafe fn kernels(z: &Sizes, w: &[f32], turned: bool, u: SendPtr<f32>) {
 /// The forward pass; false if a result is not finite.
 fn run(z: &Sizes, x: &[f32], w: &[f32], turned: bool, bias: Option<&[f32]>, y: &mut [f32]) -> bool {
     let micro = f32::kernels();
-    let (in_plane, out_plane) = (z.input[0] * z.input[1], z.output[0] * z.output[1]);
+    let out_plane = z.output[0] * z.output[1];
     let u_step = step(z.wide_in * z.wide_out);
     // A block's transforms stay in the second-level cache while the kernels are few; many kernels are worth longer blocks.
     let most = if POINTS * u_step * 4 <= 1 << 20 { (12 << 10) / (4 * z.wide_in) / 12 * 12 } else { 96 };
@@ -222,12 +259,7 @@ fn run(z: &Sizes, x: &[f32], w: &[f32], turned: bool, bias: Option<&[f32]>, y: &
                     let m = v.add(parts[0]);
                     let (src, tmp) = (m.add(parts[1]), m.add(parts[1] + parts[2]));
                     for c in (0..z.wide_in).step_by(LANES) {
-                        z.runs(first, last, |r| {
-                            let from = x[(r.image * z.c_in + c) * in_plane..].as_ptr();
-                            let corner = [(4 * r.row) as isize - z.pad[0] as isize, (4 * r.col) as isize - z.pad[1] as isize];
-                            gather(from, z.input, (z.c_in - c).min(LANES), corner, [6, 4 * r.tiles + 2], src);
-                            transform::input(src, tmp, r.tiles, v.add(r.at * z.wide_in + c), v_step, z.wide_in);
-                        });
+                        z.transformed(x, c, first..last, src, tmp, v.add(c), v_step);
                     }
                     for co in (0..z.wide_out).step_by(BLOCK) {
                         let width = (z.wide_out - co).min(BLOCK);
@@ -298,7 +330,8 @@ unsafe fn product(
                     c.add(i * ldc + j),
                     ldc as isize,
                     tail,
-                    accumulate,
+                    if accumulate { c.add(i * ldc + j) } else { std::ptr::null() },
+                    ldc as isize,
                 );
             }
         }
@@ -308,11 +341,11 @@ unsafe fn product(
 /// The gradient of the weight; false if it is not finite.
 fn run_weight(z: &Sizes, x: &[f32], gy: &[f32], gw: &mut [f32]) -> bool {
     let micro = f32::kernels();
-    let (in_plane, out_plane) = (z.input[0] * z.input[1], z.output[0] * z.output[1]);
+    let out_plane = z.output[0] * z.output[1];
     let u_step = step(z.c_in * z.wide_out);
     let block = ((14 << 10) / (4 * (z.wide_in + z.wide_out))).clamp(16, 96);
     // Parts of the sum, each in order, then added in order.
-    let parts = (z.tiles / (2 * block)).clamp(1, 8).min(((24 << 20) / (POINTS * u_step * 4)).max(1));
+    let parts = (z.tiles / 96).clamp(1, 8).min(((24 << 20) / (POINTS * u_step * 4)).max(1));
     let share = z.tiles.div_ceil(parts);
     let parts = z.tiles.div_ceil(share);
     let longest = block.min(z.across);
@@ -334,12 +367,7 @@ fn run_weight(z: &Sizes, x: &[f32], gy: &[f32], gw: &mut [f32]) -> bool {
                     for first in (part * share..end).step_by(block) {
                         let last = (first + block).min(end);
                         for c in (0..z.wide_in).step_by(LANES) {
-                            z.runs(first, last, |r| {
-                                let from = x[(r.image * z.c_in + c) * in_plane..].as_ptr();
-                                let corner = [(4 * r.row) as isize - z.pad[0] as isize, (4 * r.col) as isize - z.pad[1] as isize];
-                                gather(from, z.input, (z.c_in - c).min(LANES), corner, [6, 4 * r.tiles + 2], src);
-                                transform::input(src, tmp, r.tiles, v.add(r.at * z.wide_in + c), v_step, z.wide_in);
-                            });
+                            z.transformed(x, c, first..last, src, tmp, v.add(c), v_step);
                         }
                         for c in (0..z.wide_out).step_by(LANES) {
                             z.runs(first, last, |r| {
