@@ -437,3 +437,6 @@ multiversion! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
