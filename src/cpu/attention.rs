@@ -422,3 +422,6 @@ pub struct Backward {
     pub dk: Rows,
     pub dv: Rows,
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ pub mod isa;
 
 pub mod attention;
 pub mod conv;
+pub mod convert;
 pub mod copy;
 pub mod cross_entropy;
 pub mod fft;

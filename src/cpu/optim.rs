@@ -86,6 +86,7 @@ fn lerp<T: Float>(start: T, end: T, weight: T) -> T {
 
 /// The larger; NaN if either is.
 #[inline(always)]
+#[allow(clippy::eq_op)] // NaN differs from itself
 fn max<T: Float>(a: T, b: T) -> T {
     if b > a || b != b { b } else { a }
 }
@@ -437,3 +438,6 @@ multiversion! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -577,3 +577,6 @@ impl Sequence {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

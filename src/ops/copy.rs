@@ -65,6 +65,12 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
             for (d, s) in to.data_mut::<D>().iter_mut().zip(from.data::<S>()) { *d = D::from_scalar(s.to_scalar()); }
         }));
         return copy_raw(dst, &to);
+    } else if let Some(convert) = conversion(src.dtype(), dst.dtype())
+        && dst.layout().is_dense()
+        && src.strides() == dst.strides()
+    {
+        // SAFETY: dense in the same order, of the dtypes that the conversion is for, and of different storages.
+        unsafe { convert(src.ptr(), dst.ptr_mut(), dst.numel()) };
     } else {
         let common = if src.dtype().is_integral() && dst.dtype().is_float() {
             // Through f64, so that int64 values are rounded once.
@@ -75,6 +81,31 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
         eval::run(identity(), &[Operand::T(src.clone())], &[], common, dst);
     }
     Ok(())
+}
+
+/// The kernel for two dtypes, where there is one.
+fn conversion(from: Dtype, to: Dtype) -> Option<unsafe fn(*const u8, *mut u8, usize)> {
+    use crate::cpu::convert::*;
+    Some(match (from, to) {
+        (Dtype::F16, Dtype::F32) => convert::<F16ToF32>,
+        (Dtype::F32, Dtype::F16) => convert::<F32ToF16>,
+        (Dtype::BF16, Dtype::F32) => convert::<Bf16ToF32>,
+        (Dtype::F32, Dtype::BF16) => convert::<F32ToBf16>,
+        (Dtype::F32, Dtype::F64) => convert::<F32ToF64>,
+        (Dtype::F64, Dtype::F32) => convert::<F64ToF32>,
+        (Dtype::I64, Dtype::F32) => convert::<I64ToF32>,
+        (Dtype::I64, Dtype::F64) => convert::<I64ToF64>,
+        (Dtype::I32, Dtype::F32) => convert::<I32ToF32>,
+        (Dtype::I32, Dtype::I64) => convert::<I32ToI64>,
+        (Dtype::I64, Dtype::I32) => convert::<I64ToI32>,
+        (Dtype::F32, Dtype::I64) => convert::<F32ToI64>,
+        (Dtype::U8, Dtype::F32) => convert::<U8ToF32>,
+        (Dtype::Bool, Dtype::F32) => convert::<BoolToF32>,
+        (Dtype::Bool, Dtype::I64) => convert::<BoolToI64>,
+        (Dtype::F32, Dtype::Bool) => convert::<F32ToBool>,
+        (Dtype::I64, Dtype::Bool) => convert::<I64ToBool>,
+        _ => return None,
+    })
 }
 
 /// Same dtype, same shape, any strides.

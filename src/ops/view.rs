@@ -4,7 +4,7 @@
 //! same function says where the gradient belongs, so one backward serves them all.
 
 use super::{Registry, Ret, copy, reduce};
-use crate::autograd::{Ctx, Grads, needs_grad, record};
+use crate::autograd::{Ctx, Grads, needs_grad, record, record_many};
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
 use crate::layout::{Dims, Layout, Strides, infer_size, show, sizes, wrap_dim};
@@ -50,6 +50,34 @@ fn make(x: &Tensor, layout: Layout, name: &'static str, back: impl FnOnce() -> B
 fn by_function(x: &Tensor, name: &'static str, f: impl Fn(&Layout) -> Result<Layout> + Send + Sync + 'static) -> Result<Tensor> {
     let layout = f(x.layout())?;
     Ok(make(x, layout, name, || Back::Place(Arc::new(f))))
+}
+
+/// Several views of `x` that together are all of it; `join` puts their gradients together in one pass.
+fn several(
+    x: &Tensor,
+    name: &'static str,
+    layouts: Vec<Layout>,
+    join: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+) -> Vec<Tensor> {
+    let fresh = |l: Layout| {
+        let out = x.alias(l);
+        out.mark_fresh_view();
+        out
+    };
+    let outs: Vec<Tensor> = layouts.into_iter().map(fresh).collect();
+    if !outs.is_empty() && needs_grad(&[x]) {
+        let shapes: Vec<Dims> = outs.iter().map(Tensor::dims).collect();
+        record_many(name, &[x], &outs.iter().collect::<Vec<_>>(), move |_, g| {
+            let Some(like) = g.iter().flatten().next() else { return Ok(smallvec![None]) };
+            let part = |(g, shape): (&Option<Tensor>, &Dims)| match g {
+                Some(g) => Ok(g.clone()),
+                None => Tensor::zeros(shape, like.dtype(), like.device()),
+            };
+            let parts = g.iter().zip(&shapes).map(part).collect::<Result<Vec<_>>>()?;
+            Ok(smallvec![Some(join(&parts)?)])
+        });
+    }
+    outs
 }
 
 /// Zeros of `shape` with `g` where the view `f` looks; what overlaps is added up. Differentiable.
@@ -379,20 +407,17 @@ pub fn split_sizes(x: &Tensor, lengths: &[i64], dim: i64) -> Result<Vec<Tensor>>
         "split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got split_sizes={}",
         show(lengths)
     );
+    let mut layouts = Vec::with_capacity(lengths.len());
     let mut at = 0;
-    lengths
-        .iter()
-        .map(|&len| {
-            let s = at;
-            at += len;
-            by_function(x, "SplitBackward0", move |l| {
-                let mut shape = l.shape.clone();
-                shape[d] = len as usize;
-                let offset = if len == 0 { l.offset } else { l.offset + s as usize * l.strides[d] as usize };
-                Layout::strided(&shape, &l.strides, offset)
-            })
-        })
-        .collect()
+    for &len in lengths {
+        let l = x.layout();
+        let mut shape = l.shape.clone();
+        shape[d] = len as usize;
+        let offset = if len == 0 { l.offset } else { l.offset + at as usize * l.strides[d] as usize };
+        layouts.push(Layout::strided(&shape, &l.strides, offset)?);
+        at += len;
+    }
+    Ok(several(x, "SplitBackward0", layouts, move |parts| super::join::cat(parts, d as i64)))
 }
 
 pub fn split(x: &Tensor, size: i64, dim: i64) -> Result<Vec<Tensor>> {
@@ -420,17 +445,16 @@ pub fn chunk(x: &Tensor, chunks: i64, dim: i64) -> Result<Vec<Tensor>> {
 pub fn unbind(x: &Tensor, dim: i64) -> Result<Vec<Tensor>> {
     ensure!(x.ndim() > 0, Runtime, "Dimension specified as {dim} but tensor has no dimensions");
     let d = wrap_dim(dim, x.ndim())?;
-    (0..x.shape()[d])
-        .map(|i| {
-            by_function(x, "UnbindBackward0", move |l| {
-                let (mut shape, mut strides) = (l.shape.clone(), l.strides.clone());
-                let offset = l.offset + i * strides[d] as usize;
-                shape.remove(d);
-                strides.remove(d);
-                Layout::strided(&shape, &strides, offset)
-            })
-        })
-        .collect()
+    let l = x.layout();
+    let one = |i: usize| {
+        let (mut shape, mut strides) = (l.shape.clone(), l.strides.clone());
+        let offset = l.offset + i * strides[d] as usize;
+        shape.remove(d);
+        strides.remove(d);
+        Layout::strided(&shape, &strides, offset)
+    };
+    let layouts = (0..x.shape()[d]).map(one).collect::<Result<_>>()?;
+    Ok(several(x, "UnbindBackward0", layouts, move |parts| super::join::stack(parts, d as i64)))
 }
 
 pub fn diagonal(x: &Tensor, offset: i64, dim1: i64, dim2: i64) -> Result<Tensor> {
