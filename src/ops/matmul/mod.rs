@@ -10,7 +10,7 @@ pub use einsum::{einsum, tensordot};
 pub use products::{kron, matrix_power, multi_dot, stack};
 
 use super::elementwise::mul;
-use super::{Registry, Ret, reduce, view};
+use super::{Registry, Ret, copy, reduce, view};
 use crate::autograd::{needs_grad, record, save};
 use crate::cpu::gemm;
 use crate::device::Device;
