@@ -7,6 +7,7 @@ use crate::cpu::reduce::source::{Converted, Source};
 use crate::cpu::reduce::{Shape, fold};
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
+use crate::expr::pending::Tiles;
 use crate::layout::Dims;
 use crate::ops::{copy, view};
 use crate::tensor::Tensor;
@@ -37,8 +38,39 @@ macro_rules! kernels {
         }
     )*};
 }
+impl Kernel for f32 {
+    #[allow(private_bounds)]
+    fn visit(x: &Tensor, v: impl Visit<f32>) {
+        match x.dtype() {
+            Dtype::F16 => v.on(&Converted::<half::f16, f32>::new(x.data::<half::f16>())),
+            Dtype::BF16 => v.on(&Converted::<half::bf16, f32>::new(x.data::<half::bf16>())),
+            _ => match Tiles::of(x) {
+                Some(tiles) => v.on(&Pending { tiles, len: x.numel() }),
+                None => v.on(&x.data::<f32>()),
+            },
+        }
+    }
+}
+
+/// A pending elementwise result, computed a tile at a time and kept nowhere.
+struct Pending {
+    tiles: Tiles,
+    len: usize,
+}
+
+impl Source<f32> for Pending {
+    const BUFFERED: bool = true;
+    fn len(&self) -> usize {
+        self.len
+    }
+    unsafe fn read(&self, at: usize, n: usize, buffer: *mut f32) -> *const f32 {
+        // SAFETY: the buffer has room for n, by the caller, and was filled when it was made.
+        self.tiles.read(at, unsafe { std::slice::from_raw_parts_mut(buffer, n) });
+        buffer
+    }
+}
+
 kernels! {
-    f32: F16 = half::f16, BF16 = half::bf16;
     f64: F32 = f32;
     i64: I32 = i32, I16 = i16, I8 = i8, U8 = u8, Bool = u8;
     u8: ;
