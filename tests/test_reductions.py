@@ -127,6 +127,20 @@ def test_the_number_of_threads_changes_no_bit():
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("shape", [(300, 1000), (70_001, 3), (9, 10_000), (2, 70, 600), (100_003,)])
+def test_elementwise_results_that_nobody_has_asked_for(shape):
+    x = torch.tensor(normal(*shape))
+    halves = x.half()
+    functions = [torch.sum, torch.mean, torch.amax, torch.norm, torch.var]
+    functions += [lambda t, f=f, d=d: f(t, d) for d in range(len(shape)) for f in (torch.sum, torch.amin, torch.var, torch.argmax)]
+    functions += [lambda t: torch.sum(t, (0, -1)) if t.ndim > 2 else torch.cumsum(t, -1)]
+    for f in functions:
+        for source in (x, halves):
+            stored = (source * 2 + 1).tanh()
+            stored.numpy()
+            assert torch.equal(f((source * 2 + 1).tanh()), f(stored))
+
+
 @pytest.mark.parametrize("n", LENGTHS)
 def test_softmax_and_its_gradient(n):
     x = normal(3, n)

@@ -1,27 +1,22 @@
 //! p-norms over dimensions, for `normalize` and the losses on distances.
 
-use super::num::{Num, dot_row, op1, op2, ops, sum_keep};
+use super::num::{Num, op1, op2, ops, sum_keep};
 use crate::autograd::{record, save, save_output};
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::ops::elementwise::{ABS, CLAMP_MIN, DIV, EQ, MUL, SIGN, WHERE, div, mul, pow};
-use crate::ops::reduce::{reduced_dims, reduced_shape, rows, sum_row};
+use crate::ops::reduce::{reduced_dims, reduced_shape, rows};
 use crate::ops::{Registry, Ret, copy, reduce, view};
 use crate::tensor::Tensor;
 use crate::{dispatch, ensure};
 use smallvec::smallvec;
 
+/// The norms that `common_norm` leaves.
 fn row_norm<T: Num>(row: &[T], p: f64) -> T {
-    let abs = |v: &T| if *v < T::ZERO { -*v } else { *v };
-    if p == 2.0 {
-        dot_row(row, row).sqrt()
-    } else if p == 1.0 {
-        sum_row(&row.iter().map(abs).collect::<Vec<T>>())
-    } else if p == 0.0 {
+    if p == 0.0 {
         T::of(row.iter().filter(|v| **v != T::ZERO).count() as f64)
-    } else if p == f64::INFINITY {
-        row.iter().map(abs).fold(T::ZERO, |m, v| if v > m || v.partial_cmp(&v).is_none() { v } else { m })
     } else if p == f64::NEG_INFINITY {
+        let abs = |v: &T| if *v < T::ZERO { -*v } else { *v };
         row.iter().map(abs).fold(T::of(f64::INFINITY), |m, v| if v < m || v.partial_cmp(&v).is_none() { v } else { m })
     } else {
         T::of(row.iter().map(|v| v.to_f64().abs().powf(p)).sum::<f64>().powf(1.0 / p))
@@ -38,14 +33,20 @@ pub fn lp_norm(x: &Tensor, p: f64, dims: &[i64]) -> Result<Tensor> {
     );
     x.check_data("norm")?;
     let gone = reduced_dims(x.ndim(), Some(dims))?;
-    let wide = copy::to_dtype(&x.detach(), x.dtype().compute())?;
-    let (data, count, row) = rows(&wide, &gone)?;
-    let out = Tensor::empty(&reduced_shape(x.shape(), &gone, true), data.dtype(), x.device())?;
-    dispatch!(float "norm", data.dtype(), T => {
-        for (i, o) in out.data_mut::<T>().iter_mut().enumerate().take(count) {
-            *o = row_norm(&data.data::<T>()[i * row..(i + 1) * row], p);
+    let out = match reduce::common_norm(x, p, &gone)? {
+        Some(kept) => kept,
+        None => {
+            let wide = copy::to_dtype(&x.detach(), x.dtype().compute())?;
+            let (data, count, row) = rows(&wide, &gone)?;
+            let out = Tensor::empty(&reduced_shape(x.shape(), &gone, true), data.dtype(), x.device())?;
+            dispatch!(float "norm", data.dtype(), T => {
+                for (i, o) in out.data_mut::<T>().iter_mut().enumerate().take(count) {
+                    *o = row_norm(&data.data::<T>()[i * row..(i + 1) * row], p);
+                }
+            });
+            out
         }
-    });
+    };
     let out = copy::to_dtype(&out, x.dtype())?;
     let (xs, ns) = (save(x), save_output(&out, 0));
     let dims = dims.to_vec();

@@ -19,7 +19,7 @@ use crate::layout::{Dims, wrap_dim};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 pub use extreme::{over as extreme_over, share_evenly};
-pub use norms::vector_norm;
+pub use norms::{common_norm, vector_norm};
 use smallvec::{SmallVec, smallvec};
 use tools::*;
 

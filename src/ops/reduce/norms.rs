@@ -80,7 +80,7 @@ fn fold_norm<T: Size>(x: &[T], b: &Block, out: &mut [f64], p: f64) {
 }
 
 /// The norms of real tensors that have kernels of their own: p = 1, 2 and infinity. Reduced dimensions stay.
-fn common_norm(x: &Tensor, p: f64, gone: &[bool]) -> Result<Option<Tensor>> {
+pub fn common_norm(x: &Tensor, p: f64, gone: &[bool]) -> Result<Option<Tensor>> {
     if x.dtype().is_complex() || !(p == 1.0 || p == 2.0 || p == f64::INFINITY) {
         return Ok(None);
     }
