@@ -127,7 +127,7 @@ fn op(name: &str, operands: &[Value]) -> impl Fn() -> Ret + use<> {
         .iter()
         .find(|op| op.schema.name == name && op.schema.params.len() >= operands.len())
         .unwrap_or_else(|| panic!("no op {name}"));
-    let mut args = Args { values: operands.iter().cloned().collect(), target: None };
+    let mut args = Args { values: operands.iter().cloned().collect(), target: None, out: None };
     args.values.extend(op.schema.params[operands.len()..].iter().map(default_value));
     move || op.run(&args).unwrap_or_else(|e| panic!("{}: {e:?}", op.schema.text))
 }

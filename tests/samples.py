@@ -725,11 +725,11 @@ op(F("channel_shuffle") + " channel_shuffle", R.channel_shuffle, lambda d: [S(d(
 
 # Normalisation
 
-op(F("batch_norm"), R.batch_norm, lambda d: [S(d(4, 3), d(3), d(3, lo=0.5, hi=2)), S(d(2, 3, 4), d(3), d(3, lo=0.5, hi=2), d(3), d(3)), S(d(4, 3, 2), None, None, d(3), d(3), True), S(d(3, 2, 2, 2), None, None, training=True, eps=1e-3)],
+op(F("batch_norm"), R.batch_norm, lambda d: [S(d(4, 3), d(3), d(3, lo=0.5, hi=2)), S(d(2, 3, 4), d(3), d(3, lo=0.5, hi=2), d(3), d(3)), S(d(4, 3, 2), None, None, d(3), d(3), True), S(d(3, 2, 2, 2), None, None, training=True, eps=1e-3), S(d(3, 66), None, None, d(66), d(66), True), S(d(1, 2, 65), None, None, d(2), None, True)],
    tol=8, fixed=(1, 2), spread=False)
 op(F("instance_norm"), lambda x, m=None, v=None, w=None, b=None, use_input_stats=True, momentum=0.1, eps=1e-5: R.group_norm(x, x.shape[1], w, b, eps),
    lambda d: [S(d(2, 3, 4)), S(d(2, 3, 2, 2), None, None, d(3), d(3))], tol=8)
-op(F("group_norm") + " group_norm", R.group_norm, lambda d: [S(d(2, 4, 3), 2), S(d(2, 4, 2, 2), 2, d(4), d(4)), S(d(2, 4), 1, d(4), d(4), 1e-3)], tol=8)
+op(F("group_norm") + " group_norm", R.group_norm, lambda d: [S(d(2, 4, 3), 2), S(d(2, 4, 2, 2), 2, d(4), d(4)), S(d(2, 4), 1, d(4), d(4), 1e-3), S(d(1, 6, 3), 3, d(6), d(6)), S(d(2, 1, 5), 1, d(1))], tol=8)
 op(F("layer_norm") + " layer_norm", R.layer_norm, lambda d: [S(d(2, 4), (4,)), S(d(2, 3, 4), (3, 4), d(3, 4), d(3, 4)), S(d(2, 3, 4), (4,), d(4), d(4), 1e-3), S(d(2, 3, 4), (4,), d(4)), S(d(2, 5), (5,), None, d(5))], tol=8)
 op(F("rms_norm") + " rms_norm", R.rms_norm, lambda d: [S(d(2, 4), (4,), None, 1e-5), S(d(2, 3, 4), (4,), d(4), 1e-3)], tol=8)
 op(F("local_response_norm"), R.local_response_norm, lambda d: [S(d(1, 5, 3), 3), S(d(1, 5, 2, 2), 2, alpha=0.1, beta=0.5, k=2.0)], tol=4)
