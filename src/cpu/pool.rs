@@ -3,7 +3,11 @@
 //! Max pooling returns where in the plane each maximum was, which is all its gradient needs. Average
 //! and adaptive pooling share one routine over tables of windows.
 
+#[cfg(target_arch = "x86_64")]
+mod pairs;
+
 use super::threads::{SendPtr, parallel_for};
+use std::any::TypeId;
 use std::ops::{Add, AddAssign, Div, Range};
 
 /// Why a pooling has no output size.
@@ -57,7 +61,7 @@ pub struct PoolShape {
 }
 
 /// Elements that have a maximum.
-pub trait MaxElement: Copy + PartialOrd + Send + Sync {
+pub trait MaxElement: Copy + PartialOrd + Send + Sync + 'static {
     /// What every other value is above, or equal to.
     const LOWEST: Self;
 }
@@ -165,6 +169,32 @@ impl Line<'_> {
     }
 }
 
+/// The inner outputs of a row by `pairs::max_pairs`, where that applies.
+#[inline(always)]
+fn by_pairs<T: MaxElement>(line: &Line<'_>, on: bool, x: &[T], best: &mut [T], index: &mut [i64]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::isa::{Level, level};
+        let fits = TypeId::of::<T>() == TypeId::of::<f32>() && line.step == 2 && line.taps == 2 && line.dilation == 1;
+        let Range { start, end } = line.inner;
+        if fits && start < end && level() >= Level::Avx512 {
+            let from = start * 2 - line.pad;
+            let best = &mut best[start..end];
+            let needed = line.rows.last().map_or(0, |row| row + from + 2 * best.len());
+            assert!(needed <= x.len(), "rows of a pool");
+            // SAFETY: `T` is f32; the processor has the level; the rows ascend, so all of them end inside of `x`.
+            unsafe {
+                let best = std::slice::from_raw_parts_mut(best.as_mut_ptr() as *mut f32, best.len());
+                let index = on.then(|| &mut index[start..end]);
+                pairs::max_pairs(x.as_ptr() as *const f32, line.rows.iter().map(|row| row + from), line.corner + from, best, index);
+            }
+            return true;
+        }
+    }
+    let _ = (line, on, x, best, index);
+    false
+}
+
 multiversion! {
     /// One row of maxima of the plane at `base` of `all`. The last block reads beyond the row, where there is more.
     fn max_line<T: MaxElement, P: Track>(line: &Line<'_>, track: &P, all: &[T], base: usize, buffers: &mut Buffers<T>, best: &mut [T], index: &mut [i64]) {
@@ -188,6 +218,7 @@ multiversion! {
         for o in (0..start).chain(end..best.len()) {
             edge(o, best, index);
         }
+        let end = if by_pairs(line, P::ON, x, best, index) { start } else { end };
         let reach = line.rows.last().map_or(0, |row| row + (line.taps - 1) * line.dilation);
         let Buffers { value, at } = buffers;
         for o in (start..end).step_by(CHUNK) {

@@ -89,7 +89,7 @@ fn distribution_function() {
         for (&x, &y) in x.iter().zip(&y) {
             let want = 0.5 * crate::expr::special::Real::erfc(-x as f64 * std::f64::consts::FRAC_1_SQRT_2);
             let off = (y as f64 - want).abs();
-            assert!(off <= 2e-7 && (0.0..=1.0).contains(&y), "{x}: {y:e} for {want:e} at {}", level.name());
+            assert!(off <= 3e-7 && (0.0..=1.0).contains(&y), "{x}: {y:e} for {want:e} at {}", level.name());
         }
         let mut nan = 0f32;
         // SAFETY: one element each.

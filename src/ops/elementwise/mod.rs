@@ -158,6 +158,31 @@ fn pattern<'a>(operands: &'a [Operand], shape: &[usize]) -> Option<&'a Tensor> {
     first.filter(|t| !t.is_contiguous() && t.layout().is_dense())
 }
 
+/// The operands with large ones whose rows are not contiguous copied: a copy goes by blocks, where a kernel would fetch a
+/// cache line for every element. None where nothing needs it.
+fn straightened(operands: &[Operand], shape: &[usize]) -> Result<Option<SmallVec<[Operand; 3]>>> {
+    const LARGE: usize = 1 << 14;
+    let crooked = |o: &Operand| match o {
+        Operand::T(t) => {
+            t.device() == crate::device::Device::Cpu
+                && t.numel() >= LARGE
+                && t.shape() == shape
+                && !t.is_contiguous()
+                && t.layout().is_dense()
+                && !matches!(t.strides().last(), Some(0 | 1))
+        }
+        Operand::S(_) => false,
+    };
+    if pattern(operands, shape).is_some() || !operands.iter().any(crooked) {
+        return Ok(None);
+    }
+    let copied = operands.iter().map(|o| match o {
+        Operand::T(t) if crooked(o) => Ok(Operand::T(copy::contiguous(&t.detach())?)),
+        o => Ok(o.clone()),
+    });
+    copied.collect::<Result<_>>().map(Some)
+}
+
 /// Memory for a result.
 fn allocate(operands: &[Operand], shape: &[usize], dtype: Dtype, device: crate::device::Device) -> Result<Tensor> {
     match pattern(operands, shape) {
@@ -186,9 +211,11 @@ pub fn apply(
         }
     }
     let shape = common_shape(operands)?;
+    let straight = straightened(operands, &shape)?;
+    let read = straight.as_deref().unwrap_or(operands);
     let later = match target {
         None if device == crate::device::Device::Cpu && pattern(operands, &shape).is_none() => {
-            pending::record(&c.formula, operands, params, common, out_dtype, &shape)
+            pending::record(&c.formula, read, params, common, out_dtype, &shape)
         }
         _ => None,
     };
@@ -212,7 +239,7 @@ pub fn apply(
         return Ok(out);
     }
     if now {
-        eval::run(&c.formula, operands, params, common, &out);
+        eval::run(&c.formula, read, params, common, &out);
     }
     if target.is_some() || !out_dtype.is_float() {
         return Ok(out);
