@@ -118,6 +118,7 @@ macro_rules! multiversion {
         $($meta)*
         #[inline]
         #[allow(clippy::too_many_arguments)]
+        #[allow(dead_code)] // tests may call single levels only
         $vis $($q)? fn $name $(<$($g: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? {
             // SAFETY: the caller's promise, if the function asks for one; the processor has the level.
             unsafe { $name::at($crate::cpu::isa::level(), $($arg),*) }

@@ -147,7 +147,7 @@ fn log_tail<const FMA: bool>(f: f32) -> f32 {
     let p = fma::<FMA>(p, f, 1.421_955_1e-1);
     let p = fma::<FMA>(p, f, -1.666_799_6e-1);
     let p = fma::<FMA>(p, f, 2.000_211_9e-1);
-    let p = fma::<FMA>(p, f, -2.500_000_1e-1);
+    let p = fma::<FMA>(p, f, -0.250_000_1);
     fma::<FMA>(p, f, 3.333_331_3e-1)
 }
 
@@ -270,7 +270,7 @@ pub fn normal_cdf<const FMA: bool>(x: f32) -> f32 {
     let t = limit(x, -5.7, 5.7);
     let s = t * t;
     let p = 2.158_014_3e-8;
-    let p = fma::<FMA>(p, s, 6.374_155_7e-6);
+    let p = fma::<FMA>(p, s, 6.374_156e-6);
     let p = fma::<FMA>(p, s, 1.793_935_2e-4);
     let p = fma::<FMA>(p, s, 4.740_826_5e-3);
     let p = fma::<FMA>(p, s, 3.494_113_7e-2);

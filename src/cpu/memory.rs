@@ -190,6 +190,65 @@ pub fn empty_cache() {
     }
 }
 
+/// Working memory of a kernel from the same store: a vector's would be mapped afresh every time.
+pub struct Scratch<T: Copy> {
+    block: Option<Block>,
+    len: usize,
+    of: std::marker::PhantomData<T>,
+}
+
+// SAFETY: the block belongs to this value alone.
+unsafe impl<T: Copy + Send> Send for Scratch<T> {}
+
+impl<T: Copy> Scratch<T> {
+    /// `len` elements, made from their positions. Unwinds with an [`Error`](crate::Error) where there is no memory.
+    pub fn from_fn(len: usize, mut f: impl FnMut(usize) -> T) -> Scratch<T> {
+        let nbytes = len * size_of::<T>();
+        assert!(align_of::<T>() <= 16);
+        let block = (nbytes > 0).then(|| {
+            allocate(nbytes, false).unwrap_or_else(|_| {
+                let e = crate::err!(Memory, "can't allocate {nbytes} bytes of working memory");
+                std::panic::resume_unwind(Box::new(e))
+            })
+        });
+        if let Some(b) = &block {
+            let p = b.ptr.as_ptr() as *mut T;
+            for k in 0..len {
+                // SAFETY: room for `len`.
+                unsafe { p.add(k).write(f(k)) };
+            }
+        }
+        Scratch { block, len, of: std::marker::PhantomData }
+    }
+
+    fn ptr(&self) -> *mut T {
+        self.block.as_ref().map_or(NonNull::dangling().as_ptr(), |b| b.ptr.as_ptr() as *mut T)
+    }
+}
+
+impl<T: Copy> std::ops::Deref for Scratch<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: all elements were written when it was made.
+        unsafe { std::slice::from_raw_parts(self.ptr(), self.len) }
+    }
+}
+impl<T: Copy> std::ops::DerefMut for Scratch<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.len) }
+    }
+}
+
+impl<T: Copy> Drop for Scratch<T> {
+    fn drop(&mut self) {
+        if let Some(b) = &self.block {
+            // SAFETY: from `allocate`, and given back once.
+            unsafe { release(b.ptr, b.capacity) }
+        }
+    }
+}
+
 fn small(nbytes: usize) -> Layout {
     Layout::from_size_align(nbytes, 16).expect("small")
 }
@@ -336,6 +395,16 @@ mod tests {
                 // SAFETY: allocated above.
                 unsafe { release(b.ptr, b.capacity) };
             }
+        }
+    }
+
+    #[test]
+    fn scratch_holds_what_it_is_made_of() {
+        for n in [0, 1, 100, 100_000] {
+            let mut s = Scratch::from_fn(n, |k| k as u64);
+            assert!(s.iter().enumerate().all(|(k, v)| *v == k as u64) && s.len() == n);
+            s.fill(7);
+            assert!(s.iter().all(|v| *v == 7));
         }
     }
 

@@ -186,7 +186,13 @@ fn by_pairs<T: MaxElement>(line: &Line<'_>, on: bool, x: &[T], best: &mut [T], i
             unsafe {
                 let best = std::slice::from_raw_parts_mut(best.as_mut_ptr() as *mut f32, best.len());
                 let index = on.then(|| &mut index[start..end]);
-                pairs::max_pairs(x.as_ptr() as *const f32, line.rows.iter().map(|row| row + from), line.corner + from, best, index);
+                pairs::max_pairs(
+                    x.as_ptr() as *const f32,
+                    line.rows.iter().map(|row| row + from),
+                    line.corner + from,
+                    best,
+                    index,
+                );
             }
             return true;
         }

@@ -3,6 +3,7 @@
 //! A row becomes integers that order as PyTorch orders its values (NaN is the greatest, the zeros are
 //! equal), each with its position in the low bits. Sorting these is stable by construction.
 
+use super::memory::Scratch;
 use super::threads::{SendPtr, parallel_for};
 
 /// Rows this long are sorted by digits.
@@ -140,19 +141,27 @@ fn packed_row<T: SortKey>(row: &[T], flip: bool, out: &mut Vec<T::Packed>) {
 
 /// Sorts packed values; `spare` is working memory.
 fn sort_packed<P: Packed>(values: &mut Vec<P>, spare: &mut Vec<P>) {
-    let n = values.len();
-    if n < RADIX_FROM {
-        values.sort_unstable();
-        return;
+    if values.len() < RADIX_FROM {
+        return values.sort_unstable();
     }
+    spare.clear();
+    spare.resize(values.len(), P::default());
+    if sort_digits(values, spare) {
+        std::mem::swap(values, spare);
+    }
+}
+
+/// Sorts by the digits of the keys, back and forth between two slices of one length; answers whether the result is in the
+/// second one.
+fn sort_digits<P: Packed>(values: &mut [P], spare: &mut [P]) -> bool {
+    let n = values.len();
+    let (mut values, mut spare, mut swapped) = (values, spare, false);
     let mut counts = vec![[0_usize; 256]; P::KEY_BYTES];
     for &v in values.iter() {
         for (d, count) in counts.iter_mut().enumerate() {
             count[v.digit(d)] += 1;
         }
     }
-    spare.clear();
-    spare.resize(n, P::default());
     for (d, count) in counts.iter_mut().enumerate() {
         // A digit that all values share needs no pass.
         if count[values[0].digit(d)] == n {
@@ -167,9 +176,14 @@ fn sort_packed<P: Packed>(values: &mut Vec<P>, spare: &mut Vec<P>) {
             spare[*slot] = v;
             *slot += 1;
         }
-        std::mem::swap(values, spare);
+        std::mem::swap(&mut values, &mut spare);
+        swapped = !swapped;
     }
+    swapped
 }
+
+/// Rows whose working memory is worth keeping.
+const LONG: usize = 1 << 15;
 
 /// Rows per piece of work.
 fn grain(row_len: usize) -> usize {
@@ -187,7 +201,20 @@ pub fn sort_rows<T: SortKey>(vals: &mut [T], idx: &mut [i64], row_len: usize, de
     let (vals, idx) = (SendPtr(vals.as_mut_ptr()), SendPtr(idx.as_mut_ptr()));
     parallel_for(rows, grain(row_len), |range| {
         let (mut packed, mut spare, mut copy) = (Vec::new(), Vec::new(), Vec::new());
-        for r in range {
+        for r in range.clone().filter(|_| row_len >= LONG) {
+            // SAFETY: this row belongs to this piece.
+            let (row, idx) = unsafe { (vals.slice(r * row_len, row_len), idx.slice(r * row_len, row_len)) };
+            assert!(T::Packed::SHIFT > 32 || u32::try_from(row_len).is_ok(), "row too long to sort");
+            let mut packed = Scratch::from_fn(row_len, |i| row[i].pack(i, descending));
+            let mut spare = Scratch::from_fn(row_len, |_| T::Packed::default());
+            let copy = Scratch::from_fn(row_len, |i| row[i]);
+            let sorted = if sort_digits(&mut packed, &mut spare) { &spare } else { &packed };
+            for ((to, idx), p) in row.iter_mut().zip(idx).zip(&sorted[..]) {
+                *to = copy[p.position()];
+                *idx = p.position() as i64;
+            }
+        }
+        for r in range.filter(|_| row_len < LONG) {
             // SAFETY: this row belongs to this piece.
             let (row, idx) = unsafe { (vals.slice(r * row_len, row_len), idx.slice(r * row_len, row_len)) };
             packed_row(row, descending, &mut packed);

@@ -10,7 +10,13 @@ use std::arch::x86_64::*;
 /// # Safety
 /// The processor has AVX-512 F. Every row has `2 * best.len()` elements in `x`; `index`, if any, is as long as `best`.
 #[target_feature(enable = "avx512f")]
-pub unsafe fn max_pairs(x: *const f32, rows: impl Iterator<Item = usize> + Clone, first: usize, best: &mut [f32], index: Option<&mut [i64]>) {
+pub unsafe fn max_pairs(
+    x: *const f32,
+    rows: impl Iterator<Item = usize> + Clone,
+    first: usize,
+    best: &mut [f32],
+    index: Option<&mut [i64]>,
+) {
     let lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     let odd = _mm512_add_epi32(lanes, _mm512_set1_epi32(1));
     let to_index = index.map(|i| i.as_mut_ptr());
@@ -25,7 +31,10 @@ pub unsafe fn max_pairs(x: *const f32, rows: impl Iterator<Item = usize> + Clone
             // SAFETY: masked loads of elements of the row.
             let (a, b) = unsafe {
                 let p = x.add(from);
-                (_mm512_maskz_loadu_ps(live as __mmask16, p), _mm512_maskz_loadu_ps((live >> 16) as __mmask16, p.wrapping_add(16)))
+                (
+                    _mm512_maskz_loadu_ps(live as __mmask16, p),
+                    _mm512_maskz_loadu_ps((live >> 16) as __mmask16, p.wrapping_add(16)),
+                )
             };
             for (columns, shift) in [(lanes, 0), (odd, 1)] {
                 let v = _mm512_permutex2var_ps(a, columns, b);
