@@ -6,8 +6,8 @@
     python benches/compare.py --threads 1 --only gelu --json out.json
 
 Libraries take turns (A B C A B C ...) in processes of their own, each call's result is read (`data_ptr`,
-`block_until_ready`), and the table gives the median over rounds of the best time of a slice, in microseconds. Only ratios
-within one run count.
+`block_until_ready`), and the table gives the median over rounds of the best time of a slice, in microseconds. Only
+ratios within one run count.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import Any
 
 Run = Callable[[], Any]
 ROWS = [
-    "scalar_add", "tiny_mlp_step", "add_64mb", "add_64mb_out", "exp_1m", "gelu_4m", "gelu_4m_grad", "sum_dim0", "softmax",
-    "matmul_512", "matmul_2048",
+    "scalar_add", "tiny_mlp_step", "add_64mb", "add_64mb_out", "exp_1m", "gelu_4m", "gelu_4m_grad", "sum_dim0",
+    "softmax", "matmul_512", "matmul_2048",
 ]
 LIBRARIES = ["rustgrad", "torch", "torch.compile", "jax", "onnxruntime", "numpy"]
 
@@ -133,7 +133,8 @@ def in_onnxruntime(name: str, threads: int) -> Run | None:
     shapes = {
         "exp_1m": ("Exp", [[1 << 20]], [1 << 20]), "softmax": ("Softmax", [[2048, 1024]], [2048, 1024]),
         "add_64mb": ("Add", [[1 << 24]] * 2, [1 << 24]), "sum_dim0": ("ReduceSum", [[2048, 1024]], [1, 1024]),
-        "matmul_512": ("MatMul", [[512, 512]] * 2, [512, 512]), "matmul_2048": ("MatMul", [[2048, 2048]] * 2, [2048, 2048]),
+        "matmul_512": ("MatMul", [[512, 512]] * 2, [512, 512]),
+        "matmul_2048": ("MatMul", [[2048, 2048]] * 2, [2048, 2048]),
     }
     if name not in shapes:
         return None
@@ -277,7 +278,8 @@ def main() -> None:
                     pipe.send(("run", options.slice))
                     taken.append(pipe.recv())
             medians = {lib: statistics.median(t) for lib, t in times.items()}
-            print(f"{row:<14}" + "".join(f"{medians[lib]:>15.2f}" if lib in medians else f"{'-':>15}" for lib in libraries), flush=True)
+            cells = [f"{medians[lib]:>15.2f}" if lib in medians else f"{'-':>15}" for lib in libraries]
+            print(f"{row:<14}" + "".join(cells), flush=True)
             found.append({"row": row, "threads": threads, "us": medians})
         for pipe, process in workers.values():
             pipe.send(None)

@@ -222,7 +222,7 @@ def test_two_threads_ask_for_the_same_result():
     for _ in range(10):
         y = gelu(torch.ones(1 << 18))
         got = []
-        threads = [threading.Thread(target=lambda y=y: got.append(y[-1].item())) for _ in range(4)]
+        threads = [threading.Thread(target=lambda y=y, got=got: got.append(y[-1].item())) for _ in range(4)]
         for t in threads:
             t.start()
         for t in threads:

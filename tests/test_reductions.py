@@ -190,8 +190,8 @@ def test_cross_entropy_twice_and_its_saved_values():
     x = torch.tensor(normal(3, 5).astype(np.float64), requires_grad=True)
     y = torch.tensor([1, 4, 0])
     for options in ({}, {"reduction": "sum", "label_smoothing": 0.1}, {"reduction": "none", "ignore_index": 4}):
-        assert torch.autograd.gradcheck(lambda x: F.cross_entropy(x, y, **options), (x,))
-        assert torch.autograd.gradgradcheck(lambda x: F.cross_entropy(x, y, **options), (x,))
+        assert torch.autograd.gradcheck(lambda x, o=options: F.cross_entropy(x, y, **o), (x,))
+        assert torch.autograd.gradgradcheck(lambda x, o=options: F.cross_entropy(x, y, **o), (x,))
     z = x.detach().clone().requires_grad_(True) * 1
     loss = F.cross_entropy(z, y)
     z.add_(1)
@@ -202,11 +202,10 @@ def test_cross_entropy_twice_and_its_saved_values():
 @pytest.mark.parametrize("n", [5, 64, 130, 600])
 def test_layer_norm_under_one_gradient_for_all_rows(n):
     x, w, b = normal(4, 3, n), normal(n), normal(n)
-    grads = []
+    grads, g = [], torch.tensor(normal(n))
     for stretched in (True, False):
         t, u, v = (torch.tensor(a, requires_grad=True) for a in (x, w, b))
         y = F.layer_norm(t, (n,), u, v)
-        g = torch.tensor(normal(n)) if not grads else g
         y.backward(g.expand(4, 3, n) if stretched else g.expand(4, 3, n).contiguous())
         grads.append([t.grad, u.grad, v.grad])
     for a, b in zip(*grads):

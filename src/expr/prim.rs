@@ -318,7 +318,7 @@ prims! {
     Ge "f32(x >= y)" (x, y) f [(x >= y) as u8 as T] i [(x >= y) as i64] d none;
     Eq "f32(x == y)" (x, y) f [(x == y) as u8 as T] i [(x == y) as i64] d none;
     Ne "f32(x != y)" (x, y) f [(x != y) as u8 as T] i [(x != y) as i64] d none;
-    Where "select(z, y, x != 0.0)" (x, y, z) f [if x != 0.0 { y } else { z }] i [if x != 0 { y } else { z }]
+    Where "select(z, y, x != 0.0)" (x, y, z) f [std::hint::select_unpredictable(x != 0.0, y, z)] i [std::hint::select_unpredictable(x != 0, y, z)]
         d |x, _, g| vec![None, Some(wh(x[0], g, c(0.0))), Some(wh(x[0], c(0.0), g))];
     LogicalAnd "f32(x != 0.0 && y != 0.0)" (x, y) f [(x != 0.0 && y != 0.0) as u8 as T] i [(x != 0 && y != 0) as i64] d none;
     LogicalOr "f32(x != 0.0 || y != 0.0)" (x, y) f [(x != 0.0 || y != 0.0) as u8 as T] i [(x != 0 || y != 0) as i64] d none;
@@ -352,6 +352,7 @@ prims! {
     Rsqrt "inverseSqrt(x)" (x) f [1.0 / x.sqrt()] i [] d |_, y, g| one(g * -0.5 * (y * y * y));
     Recip "1.0 / x" (x) f [1.0 / x] i [] d |_, y, g| one(-g * (y * y));
     Square "x * x" (x) f [x * x] i [x.wrapping_mul(x)] d |x, _, g| one(g * (x[0] * 2.0));
+    Cube "x * x * x" (x) f [x * x * x] i [] d |x, _, g| one(g * (x[0] * x[0] * 3.0));
     Sin "sin(x)" (x) f [x.vsin::<FMA>(); x.trig_is_special() => x.sin()] i [] d |x, _, g| one(g * x[0].cos());
     Cos "cos(x)" (x) f [x.vcos::<FMA>(); x.trig_is_special() => x.cos()] i [] d |x, _, g| one(-g * x[0].sin());
     Tan "tan(x)" (x) f [x.tan()] i [] d |_, y, g| one(g * (y * y + 1.0));

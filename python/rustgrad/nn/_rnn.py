@@ -64,7 +64,8 @@ def lstm_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh:
         raise RuntimeError("lstm_cell expects two hidden states")
     _check_cell(input, tuple(hx), w_ih, w_hh, 4)
     bias = b_ih if b_hh is None else b_hh if b_ih is None else b_ih + b_hh
-    return _one_step("LSTM", _native.linear(input, w_ih, bias), hx[0], hx[1], w_hh)
+    h, c = _one_step("LSTM", _native.linear(input, w_ih, bias), hx[0], hx[1], w_hh)
+    return h, c
 
 
 def gru_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
@@ -129,7 +130,8 @@ def _padded_direction(xs: Any, state: Any, step: Any, reverse: bool) -> tuple[An
 def _fused_direction(mode: str, params: list[Any], has_bias: bool, input: Any, state: Any, reverse: bool) -> Any:
     """One direction of a layer over padded sequences (T, N, I): the output and the last states."""
     w_ih, w_hh = params[0], params[1]
-    b_ih, b_hh = (params[2], params[3]) if has_bias else (None, None)
+    b_ih: Any = params[2] if has_bias else None
+    b_hh: Any = params[3] if has_bias else None
     if has_bias and mode != "GRU":  # the hidden bias of a GRU stays inside the reset gate
         b_ih, b_hh = b_ih + b_hh, None
     c = state[1] if mode == "LSTM" else None

@@ -70,7 +70,8 @@ class NAdam(_PerParameter):
     def _fused_rule(self, group: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[Any, ...]] | None:
         decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
         return "nadam", ("exp_avg", "exp_avg_sq", "mu_product"), (
-            _number(group["lr"]), group["maximize"], decay, decoupled, *group["betas"], group["eps"], group["momentum_decay"]
+            _number(group["lr"]), group["maximize"], decay, decoupled, *group["betas"], group["eps"],
+            group["momentum_decay"],
         )
 
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:

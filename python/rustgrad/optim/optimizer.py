@@ -454,8 +454,8 @@ class _PerParameter(Optimizer):
         rule, names, options = fused
         params, grads, states = zip(*items, strict=True)
         lists: list[Any] = [[s[name] for s in states] for name in names]
-        lists += [()] * (3 - len(lists))
-        done: bool = _core._optim_step(rule, params, grads, *lists, [s["step"] for s in states], options)
+        first, second, third = lists + [()] * (3 - len(lists))
+        done: bool = _core._optim_step(rule, params, grads, first, second, third, [s["step"] for s in states], options)
         return done
 
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:

@@ -67,8 +67,8 @@ class RMSprop(_PerParameter):
         momentum, centered = group["momentum"], group["centered"]
         names = ["square_avg"] + ["grad_avg"] * bool(centered) + ["momentum_buffer"] * (momentum > 0)
         return "rmsprop", tuple(names), (
-            _number(group["lr"]), group["maximize"], group["weight_decay"], False, group["alpha"], group["eps"], momentum,
-            centered,
+            _number(group["lr"]), group["maximize"], group["weight_decay"], False, group["alpha"], group["eps"],
+            momentum, centered,
         )
 
     def _update(self, group: dict[str, Any], items: list[Item]) -> None:

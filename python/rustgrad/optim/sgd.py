@@ -78,7 +78,8 @@ class SGD(_PerParameter):
             part = [item for item in items if (item[2].get("momentum_buffer") is None) == first]
             if part:
                 params, grads, states = zip(*part, strict=True)
-                buffers = [rg.empty_like(g) if first else s["momentum_buffer"] for g, s in zip(grads, states, strict=True)]
+                pairs = zip(grads, states, strict=True)
+                buffers = [rg.empty_like(g) if first else s["momentum_buffer"] for g, s in pairs]
                 if not _core._optim_step("sgd", params, grads, buffers, (), (), (), (*options, first)):
                     return False
                 if first:

@@ -48,7 +48,7 @@ rows! {
     RECIPROCAL "fmi" "reciprocal(Tensor self)" Float |x, _| x[0].recip(), "1 / x.";
     SQUARE "fmi" "square(Tensor self)" Square = "PowBackward0" |x, _| x[0].square(), "x * x.";
     SQRT_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0].sqrt(), "The square root, as a power.";
-    CUBE_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0] * x[0] * x[0], "The third power.";
+    CUBE_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| prim(Prim::Cube, x), "The third power.";
     RECIP_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0].recip(), "1 / x, as a power.";
     RECIP_SQUARE_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| (x[0] * x[0]).recip(), "1 / x^2, as a power.";
     RSQRT_POW "" "pow(Tensor self)" Float = "PowBackward0" |x, _| x[0].rsqrt(), "1 / sqrt x, as a power.";
