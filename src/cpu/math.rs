@@ -36,8 +36,8 @@ fn limit(x: f32, lo: f32, hi: f32) -> f32 {
 #[inline(always)]
 fn scale(y: f32, n: i32) -> f32 {
     let a = n >> 1;
-    let b = n - a;
-    y * f32::from_bits(((a + 127) << 23) as u32) * f32::from_bits(((b + 127) << 23) as u32)
+    let b = n.wrapping_sub(a);
+    y * f32::from_bits((a.wrapping_add(127) << 23) as u32) * f32::from_bits((b.wrapping_add(127) << 23) as u32)
 }
 
 /// `(e^r - 1 - r) / r^2` for |r| <= ln 2 / 2.
@@ -56,7 +56,7 @@ fn split_ln2<const FMA: bool>(x: f32) -> (i32, f32) {
     let t = fma::<FMA>(x, LOG2_E, ROUND);
     let n = t - ROUND;
     let r = fma::<FMA>(n, -LN2_HI, x);
-    (t.to_bits() as i32 - ROUND.to_bits() as i32, fma::<FMA>(n, -LN2_LO, r))
+    ((t.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32), fma::<FMA>(n, -LN2_LO, r))
 }
 
 /// e^x; 1 ULP.
@@ -95,7 +95,7 @@ pub fn exp2<const FMA: bool>(x: f32) -> f32 {
     let x = limit(x, -151.0, 129.0);
     let t = x + ROUND;
     let r = (x - (t - ROUND)) * std::f32::consts::LN_2;
-    scale(fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0, t.to_bits() as i32 - ROUND.to_bits() as i32)
+    scale(fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0, (t.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
 }
 
 /// e^x - 1; 3 ULP.
@@ -112,7 +112,8 @@ pub fn expm1<const FMA: bool>(x: f32) -> f32 {
     let small = fma::<FMA>(p, r * r, r);
     // 2^n (1 + small) - 1, with the scale in two factors for n = 128.
     let a = n >> 1;
-    let (s, t) = (f32::from_bits(((a + 127) << 23) as u32), f32::from_bits(((n - a + 127) << 23) as u32));
+    let (s, t) =
+        (f32::from_bits((a.wrapping_add(127) << 23) as u32), f32::from_bits((n.wrapping_sub(a).wrapping_add(127) << 23) as u32));
     let big = fma::<FMA>(small * s, t, fma::<FMA>(s, t, -1.0));
     // n = 128: s * t is not finite, though the result may be.
     let huge = (small + 1.0) * s * t;
@@ -132,7 +133,7 @@ fn split_exponent(x: f32) -> (f32, f32) {
     let denormal = x < f32::MIN_POSITIVE;
     let y = if denormal { x * 8_388_608.0 } else { x };
     let shift = if denormal { 23.0 } else { 0.0 };
-    let i = y.to_bits() as i32 - 0x3f35_04f3;
+    let i = (y.to_bits() as i32).wrapping_sub(0x3f35_04f3);
     let m = f32::from_bits(((i & 0x007f_ffff) + 0x3f35_04f3) as u32);
     (m - 1.0, (i >> 23) as f32 - shift)
 }
@@ -218,7 +219,7 @@ pub fn tanh<const FMA: bool>(x: f32) -> f32 {
     // tanh = 1 - 2 / (e^2a + 1); beyond 9.1 that is 1. No scaling in two steps: 2a <= 20.
     let b = if 10.0 < a { 10.0 } else { a };
     let (n, r) = split_ln2::<FMA>(b + b);
-    let e = (fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0) * f32::from_bits(((n + 127) << 23) as u32);
+    let e = (fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0) * f32::from_bits((n.wrapping_add(127) << 23) as u32);
     let large = 1.0 - 2.0 / (e + 1.0);
     // The sign is set at the end for the sake of -0.
     copysign(if a < 0.625 { small } else { large }, x)
@@ -257,7 +258,7 @@ pub fn erf<const FMA: bool>(x: f32) -> f32 {
     let q = fma::<FMA>(q, t, 6.356_253e-1);
     let q = fma::<FMA>(q, t, 1.285_517_5e-1);
     let (n, r) = split_ln2::<FMA>(-fma::<FMA>(q, t, t));
-    let e = (fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0) * f32::from_bits(((n + 127) << 23) as u32);
+    let e = (fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0) * f32::from_bits((n.wrapping_add(127) << 23) as u32);
     let r = copysign(if a < 0.925 { small } else { 1.0 - e }, x);
     if x.is_nan() { x } else { r }
 }
@@ -345,7 +346,7 @@ pub fn pow_is_special(x: f32, y: f32) -> bool {
 #[inline(always)]
 pub fn pow<const FMA: bool>(x: f32, y: f32) -> f32 {
     // log2 |x| from s = (m - 1) / (m + 1): ln m = 2 (s + s^3 / 3 + ...), |s| < 0.172.
-    let i = (abs(x) as f64).to_bits() as i64 - 0x3fe6_a09e_667f_3bcd;
+    let i = ((abs(x) as f64).to_bits() as i64).wrapping_sub(0x3fe6_a09e_667f_3bcd);
     let m = f64::from_bits(((i & 0x000f_ffff_ffff_ffff) + 0x3fe6_a09e_667f_3bcd) as u64);
     let e = ((i >> 52) as i32) as f64;
     let s = (m - 1.0) / (m + 1.0);
@@ -374,8 +375,8 @@ pub fn pow<const FMA: bool>(x: f32, y: f32) -> f32 {
     let p = fma64::<FMA>(p, r, 0.5);
     let p = fma64::<FMA>(p, r, 1.0);
     let p = fma64::<FMA>(p, r, 1.0);
-    let n = u.to_bits() as i64 - ROUND64.to_bits() as i64;
-    let r = (p * f64::from_bits(((n + 1023) << 52) as u64)) as f32;
+    let n = (u.to_bits() as i64).wrapping_sub(ROUND64.to_bits() as i64);
+    let r = (p * f64::from_bits((n.wrapping_add(1023) << 52) as u64)) as f32;
     // A negative base: only whole exponents, odd ones turn the sign. Every float32 from 2^24 on is even.
     let a = abs(y);
     let whole = a + 8_388_608.0 - 8_388_608.0 == a || a >= 8_388_608.0;
