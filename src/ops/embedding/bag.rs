@@ -2,11 +2,12 @@
 
 use super::rows::{Lookup, frequencies, gather, padding, renorm, scatter};
 use crate::autograd::{Grads, record, save};
+use crate::cpu::float::Float;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::layout::show;
 use crate::ops::elementwise::mul;
-use crate::ops::norm::num::{Num, dense, dense_as};
+use crate::ops::norm::num::{dense, dense_as};
 use crate::ops::{Args, Registry, Ret, copy, reduce, view, warn};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -135,12 +136,12 @@ impl Bag<'_> {
 }
 
 /// One row into the accumulator of its bag.
-fn take<T: Num>(to: &mut [T], row: &[T], factor: T) {
+fn take<T: Float>(to: &mut [T], row: &[T], factor: T) {
     to.iter_mut().zip(row).for_each(|(t, &v)| *t += v * factor);
 }
 
 /// The largest values, and which row each came from.
-fn take_max<T: Num>(to: &mut [T], from: &mut [i64], row: &[T], i: i64, first: bool) {
+fn take_max<T: Float>(to: &mut [T], from: &mut [i64], row: &[T], i: i64, first: bool) {
     for (k, &v) in row.iter().enumerate() {
         if first || v > to[k] {
             (to[k], from[k]) = (v, i);

@@ -1,11 +1,12 @@
 //! Looking up rows of a table.
 
 use crate::autograd::{record, save};
+use crate::cpu::float::Float;
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::ops::norm::num::{Num, dense};
+use crate::ops::norm::num::dense;
 use crate::ops::{Args, Registry, Ret, copy};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -80,7 +81,7 @@ impl Lookup {
             let s = scale.data::<f64>();
             dispatch!(real "embedding", table.dtype(), T => {
                 for (to, &i) in out.data_mut::<T>().chunks_exact_mut(width).zip(ids) {
-                    to.iter_mut().for_each(|v| *v = T::from_f64(v.to_f64() * s[i as usize]));
+                    to.iter_mut().for_each(|v| *v = T::from_f64(Element::to_f64(*v) * s[i as usize]));
                 }
             });
         }
@@ -126,7 +127,7 @@ impl Lookup {
     }
 }
 
-fn add_row<T: Num>(to: &mut [T], g: &[T], scale: T) {
+fn add_row<T: Float>(to: &mut [T], g: &[T], scale: T) {
     for (t, &g) in to.iter_mut().zip(g) {
         *t += g * scale;
     }
@@ -186,7 +187,7 @@ pub(super) fn renorm(table: &Tensor, index: &Tensor, max: f64, p: f64) -> Result
         let data = work.data_mut::<T>();
         for i in ids {
             let row = &mut data[i as usize * width..(i as usize + 1) * width];
-            let norm = p_norm(row.iter().map(|v| v.to_f64()), p);
+            let norm = p_norm(row.iter().map(|v| Element::to_f64(*v)), p);
             if norm > max {
                 changed = true;
                 let s = T::of(max / (norm + 1e-7));

@@ -3,13 +3,14 @@
 use super::{Reduction, answer, classes};
 use crate::autograd::{is_grad_enabled, record, save};
 use crate::cpu::cross_entropy as kernels;
+use crate::cpu::float::Float;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::layout::{Dims, show};
 use crate::ops::elementwise::{DIV, EQ, MUL, NEG, WHERE, add, div, mul, sub};
 use crate::ops::matmul::matmul;
-use crate::ops::norm::num::{Num, dense, dense_as, op1, ops};
+use crate::ops::norm::num::{dense, dense_as, op1, ops};
 use crate::ops::norm::{log_softmax, softmax};
 use crate::ops::{Args, Registry, copy, reduce, view};
 use crate::tensor::Tensor;
@@ -43,7 +44,7 @@ impl Nll {
     }
 
     /// The problem for the fused kernels; `T` is the dtype of the weight.
-    fn classes<T: Num>(&self, smoothing: f64) -> kernels::Classes<'_, T> {
+    fn classes<T: Float>(&self, smoothing: f64) -> kernels::Classes<'_, T> {
         let weight = self.weight.as_ref().map(|w| w.data::<T>());
         kernels::Classes { n: self.c, target: self.target.data::<i64>(), ignore: self.ignore, weight, smoothing }
     }
@@ -58,7 +59,7 @@ impl Nll {
             let (goal, scale) = (goal.data_mut::<T>(), scale.data_mut::<T>());
             for (r, &t) in self.target.data::<i64>().iter().enumerate().filter(|(_, t)| **t != self.ignore) {
                 goal[r * self.c + t as usize] += T::of(1.0 - smoothing);
-                scale[r] = T::of(w.map_or(1.0, |w| Num_f64(w[t as usize])) / total);
+                scale[r] = T::of(w.map_or(1.0, |w| w[t as usize].to_f64()) / total);
             }
         });
         let rows = if g.numel() == 1 { 1 } else { self.n };
@@ -88,7 +89,7 @@ impl Nll {
             }
             if self.red != Reduction::None {
                 let s = reduce::sum_row(losses.data::<T>());
-                return copy::to_dtype(&Tensor::scalar(Num_f64(s) / total, from.dtype()), x.dtype());
+                return copy::to_dtype(&Tensor::scalar(s.to_f64() / total, from.dtype()), x.dtype());
             }
             copy::to_dtype(&losses, x.dtype())
         })
@@ -112,11 +113,6 @@ impl Nll {
         });
         copy::to_dtype(&out, g.dtype())
     }
-}
-
-#[allow(non_snake_case)]
-fn Num_f64<T: Num>(v: T) -> f64 {
-    v.to_f64()
 }
 
 fn run(p: Nll, x: &Tensor, shape: Dims) -> Result<Tensor> {
@@ -243,7 +239,7 @@ fn fused(p: Nll, x: &Tensor, shape: Dims, smoothing: f64) -> Result<Tensor> {
         let c = p.classes::<T>(smoothing);
         kernels::forward(from.data::<T>(), c, loss.data_mut::<T>(), m.data_mut::<T>(), s.data_mut::<T>());
         if p.red != Reduction::None {
-            out = Tensor::scalar(Num_f64(reduce::sum_row(loss.data::<T>())) / total, kind);
+            out = Tensor::scalar(reduce::sum_row(loss.data::<T>()).to_f64() / total, kind);
         }
     });
     let out = copy::to_dtype(&out, x.dtype())?;
@@ -259,7 +255,7 @@ fn fused(p: Nll, x: &Tensor, shape: Dims, smoothing: f64) -> Result<Tensor> {
         let dx = from.empty_like()?;
         dispatch!(float "nll_loss_backward_out_frame", kind, T => {
             let gd = gd.data::<T>();
-            let one = T::of(Num_f64(gd.first().copied().unwrap_or(T::ZERO)) / total);
+            let one = T::of(gd.first().copied().unwrap_or(T::ZERO).to_f64() / total);
             let each = p.red == Reduction::None;
             let g = |r: usize| if each { gd[r] } else { one };
             kernels::backward(from.data::<T>(), p.classes::<T>(smoothing), m.data::<T>(), s.data::<T>(), g, dx.data_mut::<T>());

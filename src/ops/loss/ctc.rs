@@ -2,11 +2,12 @@
 
 use super::{Reduction, answer, finish};
 use crate::autograd::{record, save, save_output};
+use crate::cpu::float::Float;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::ops::elementwise::{EQ, WHERE, div};
-use crate::ops::norm::num::{Num, dense};
+use crate::ops::norm::num::dense;
 use crate::ops::{Args, Registry, copy, view};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -25,9 +26,17 @@ struct Ctc {
     zero_infinity: bool,
 }
 
-fn log_add<T: Num>(a: T, b: T) -> T {
+fn exp<T: Float>(x: T) -> T {
+    T::of(x.to_f64().exp())
+}
+
+fn ln<T: Float>(x: T) -> T {
+    T::of(x.to_f64().ln())
+}
+
+fn log_add<T: Float>(a: T, b: T) -> T {
     let (high, low) = if a > b { (a, b) } else { (b, a) };
-    if low == T::LOWEST { high } else { high + (T::ONE + Num::exp(low - high)).ln() }
+    if low == T::LOWEST { high } else { high + ln(T::ONE + exp(low - high)) }
 }
 
 impl Ctc {
@@ -46,7 +55,7 @@ impl Ctc {
     }
 
     /// For every step and position, the logarithm of the probability of the paths that lead there.
-    fn alpha<T: Num>(&self, i: usize, p: &[T]) -> Vec<T> {
+    fn alpha<T: Float>(&self, i: usize, p: &[T]) -> Vec<T> {
         let n = 2 * self.targets[i].len() + 1;
         let mut a = vec![T::LOWEST; self.lengths[i] * n];
         for t in 0..self.lengths[i] {
@@ -71,7 +80,7 @@ impl Ctc {
     }
 
     /// The same for the paths from there to the end, the step itself included.
-    fn beta<T: Num>(&self, i: usize, p: &[T]) -> Vec<T> {
+    fn beta<T: Float>(&self, i: usize, p: &[T]) -> Vec<T> {
         let n = 2 * self.targets[i].len() + 1;
         let len = self.lengths[i];
         let mut b = vec![T::LOWEST; len * n];
@@ -96,7 +105,7 @@ impl Ctc {
         b
     }
 
-    fn loss<T: Num>(&self, i: usize, p: &[T]) -> T {
+    fn loss<T: Float>(&self, i: usize, p: &[T]) -> T {
         let n = 2 * self.targets[i].len() + 1;
         if self.lengths[i] == 0 {
             return if n == 1 { -T::ZERO } else { -T::LOWEST };
@@ -107,7 +116,7 @@ impl Ctc {
     }
 
     /// As PyTorch's: that of the probabilities' logarithms after a log-softmax.
-    fn gradient<T: Num>(&self, i: usize, p: &[T], loss: T, g: T, out: &mut [T]) {
+    fn gradient<T: Float>(&self, i: usize, p: &[T], loss: T, g: T, out: &mut [T]) {
         if self.zero_infinity && loss == -T::LOWEST {
             return;
         }
@@ -122,7 +131,7 @@ impl Ctc {
             }
             for (class, &sum) in sums.iter().enumerate() {
                 let lp = p[self.at(t, i, class)];
-                out[self.at(t, i, class)] = (Num::exp(lp) - Num::exp(sum + loss - lp)) * g;
+                out[self.at(t, i, class)] = (exp(lp) - exp(sum + loss - lp)) * g;
             }
         }
     }

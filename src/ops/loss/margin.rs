@@ -2,10 +2,11 @@
 
 use super::{Reduction, answer, classes, finish};
 use crate::autograd::{record, save};
+use crate::cpu::float::Float;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::layout::{Dims, show};
-use crate::ops::norm::num::{Num, dense, dense_as};
+use crate::ops::norm::num::{dense, dense_as};
 use crate::ops::{Registry, copy, view};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -45,7 +46,7 @@ enum Kind {
 }
 
 impl Margin {
-    fn sample<T: Num>(&self, i: usize, x: &[T], mut grad: Option<(&mut [T], T)>) -> T {
+    fn sample<T: Float>(&self, i: usize, x: &[T], mut grad: Option<(&mut [T], T)>) -> T {
         let c = T::of(self.c as f64);
         let t = self.target.data::<i64>();
         let mut loss = T::ZERO;

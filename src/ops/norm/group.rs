@@ -1,9 +1,10 @@
 //! Group norm, local response norm, normalize.
 
 use super::batch::record_affine;
-use super::num::{Num, dense, ops};
+use super::num::{dense, ops};
 use super::segments::{Groups, forward};
 use crate::autograd::record;
+use crate::cpu::float::Float;
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::layout::{Dims, show};
@@ -89,7 +90,7 @@ fn window_sum(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
     Ok(record("AvgPool3DBackward0", &[x], out, move |_, g| Ok(smallvec![Some(window_sum(g, after, before)?)])))
 }
 
-fn add_to<T: Num>(to: &mut [T], from: &[T]) {
+fn add_to<T: Float>(to: &mut [T], from: &[T]) {
     to.iter_mut().zip(from).for_each(|(t, &f)| *t += f);
 }
 

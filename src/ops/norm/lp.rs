@@ -1,7 +1,8 @@
 //! p-norms over dimensions, for `normalize` and the losses on distances.
 
-use super::num::{Num, op1, op2, ops, sum_keep};
+use super::num::{op1, op2, ops, sum_keep};
 use crate::autograd::{record, save, save_output};
+use crate::cpu::float::Float;
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::ops::elementwise::{ABS, CLAMP_MIN, DIV, EQ, MUL, SIGN, WHERE, div, mul, pow};
@@ -12,7 +13,7 @@ use crate::{dispatch, ensure};
 use smallvec::smallvec;
 
 /// The norms that `common_norm` leaves.
-fn row_norm<T: Num>(row: &[T], p: f64) -> T {
+fn row_norm<T: Float>(row: &[T], p: f64) -> T {
     if p == 0.0 {
         T::of(row.iter().filter(|v| **v != T::ZERO).count() as f64)
     } else if p == f64::NEG_INFINITY {

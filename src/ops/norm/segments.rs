@@ -4,10 +4,10 @@
 //! channel, a group norm group is neighbouring segments of a sample.
 
 use super::layer::composed_parts;
-use super::num::{Num, dense, dense_as};
+use super::num::{dense, dense_as};
+use crate::cpu::float::Float;
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dispatch;
-use crate::dtype::Element;
 use crate::error::Result;
 use crate::layout::Dims;
 use crate::ops::elementwise::mul;
@@ -75,7 +75,7 @@ const BLOCK: usize = 4096;
 
 /// Adds up lanes in a fixed order.
 #[inline(always)]
-fn fold<T: Num>(lanes: &[T; 64]) -> T {
+fn fold<T: Float>(lanes: &[T; 64]) -> T {
     let mut few = [T::ZERO; 8];
     for eight in lanes.chunks_exact(8) {
         for i in 0..8 {
@@ -87,7 +87,7 @@ fn fold<T: Num>(lanes: &[T; 64]) -> T {
 
 multiversion! {
     /// The sum of `x - shift`, or of its squares.
-    fn sum_of<T: Num>(x: &[T], shift: T, squares: bool) -> T {
+    fn sum_of<T: Float>(x: &[T], shift: T, squares: bool) -> T {
         let mut lanes = [T::ZERO; 64];
         let whole = x.chunks_exact(64);
         let rest = whole.remainder();
@@ -117,7 +117,7 @@ multiversion! {
 
 multiversion! {
     /// The sums of `g` and of `g * (x - mean)`.
-    fn sums_of<T: Num>(x: &[T], g: &[T], mean: T) -> [T; 2] {
+    fn sums_of<T: Float>(x: &[T], g: &[T], mean: T) -> [T; 2] {
         let (mut plain, mut times) = ([T::ZERO; 64], [T::ZERO; 64]);
         let (x, g) = (&x[..g.len()], g);
         let whole = g.len() / 64 * 64;
@@ -137,7 +137,7 @@ multiversion! {
 
 multiversion! {
     /// `(x - mean) * scale + shift`.
-    fn scaled<T: Num>(x: &[T], mean: T, scale: T, shift: T, y: &mut [T]) {
+    fn scaled<T: Float>(x: &[T], mean: T, scale: T, shift: T, y: &mut [T]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = (x - mean) * scale + shift;
         }
@@ -146,7 +146,7 @@ multiversion! {
 
 multiversion! {
     /// `g * a - (x - mean) * b - c`.
-    fn slope<T: Num>(x: &[T], g: &[T], mean: T, a: T, b: T, c: T, dx: &mut [T]) {
+    fn slope<T: Float>(x: &[T], g: &[T], mean: T, a: T, b: T, c: T, dx: &mut [T]) {
         for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
             *dx = g * a - (x - mean) * b - c;
         }
@@ -162,7 +162,7 @@ struct Moments {
 }
 
 impl Moments {
-    fn add<T: Num>(&mut self, x: &[T]) {
+    fn add<T: Float>(&mut self, x: &[T]) {
         for x in x.chunks(BLOCK) {
             let n = x.len() as f64;
             let mean = sum_of(x, T::ZERO, false).to_f64() / n;
@@ -188,7 +188,7 @@ const ROWS: usize = 64;
 
 multiversion! {
     /// Sums over the rows of `count` columns from `x`, `c` apart: of `f(x)` and `f(x) * ...`, see `forward_columns`.
-    fn column_sums<T: Num>(x: &[T], c: usize, shift: &[T; COLUMNS], count: usize, totals: &mut [f64; COLUMNS], squares: bool) {
+    fn column_sums<T: Float>(x: &[T], c: usize, shift: &[T; COLUMNS], count: usize, totals: &mut [f64; COLUMNS], squares: bool) {
         for rows in x.chunks(ROWS * c) {
             let mut part = [T::ZERO; COLUMNS];
             for row in rows.chunks(c) {
@@ -206,7 +206,7 @@ multiversion! {
 
 multiversion! {
     /// Sums over rows of `g` and of `g * (x - mean)` for `count` columns.
-    fn column_products<T: Num>(x: &[T], g: &[T], c: usize, mean: &[T], totals: &mut [[f64; COLUMNS]; 2]) {
+    fn column_products<T: Float>(x: &[T], g: &[T], c: usize, mean: &[T], totals: &mut [[f64; COLUMNS]; 2]) {
         let count = mean.len();
         for (x, g) in x.chunks(ROWS * c).zip(g.chunks(ROWS * c)) {
             let mut part = [[T::ZERO; COLUMNS]; 2];
