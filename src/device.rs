@@ -57,7 +57,7 @@ impl Device {
     pub fn check_usable(self) -> Result<Device> {
         match self {
             Device::Cpu | Device::Meta => Ok(self),
-            Device::Gpu(_) => Err(err!(Runtime, "this build of rustgrad has no GPU backend")),
+            Device::Gpu(i) => crate::gpu::Gpu::get(i).map(|_| self),
             Device::Foreign("cuda", _) => Err(err!(Assertion, "Torch not compiled with CUDA enabled")),
             Device::Foreign(k, _) => Err(err!(Runtime, "PyTorch is not linked with support for {k} devices")),
         }

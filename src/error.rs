@@ -12,6 +12,10 @@ pub enum Error {
     NotImplemented(String),
     Memory(String),
     Assertion(String),
+    /// The GPU is gone (`rustgrad.gpu.DeviceLostError`).
+    DeviceLost(String),
+    /// The driver refused a kernel (`rustgrad.gpu.KernelCompileError`).
+    KernelCompile(String),
     /// `torch.linalg.LinAlgError`
     Linalg(String),
     /// An exception of the embedding language, passed through untouched (a Python hook that raised).
@@ -31,6 +35,8 @@ impl Error {
             | Error::NotImplemented(m)
             | Error::Memory(m)
             | Error::Assertion(m)
+            | Error::DeviceLost(m)
+            | Error::KernelCompile(m)
             | Error::Linalg(m) => m,
             Error::Foreign(_) => "exception raised by a callback",
         }

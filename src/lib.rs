@@ -4,6 +4,7 @@
 //! [`error`], [`dtype`], [`layout`], [`device`] — plain facts;
 //! [`storage`], [`tensor`] — memory and the handle to it;
 //! [`cpu`], [`random`] — kernels and the generator, over slices, without tensors;
+//! [`gpu`] — memory of GPUs, and the kernels of `shaders/`;
 //! [`expr`] — elementwise formulas: written once, evaluated in tiles, differentiated symbolically;
 //! [`autograd`] — the graph and the backward pass;
 //! [`ops`] — the ops by family, and the registry from which the Python names are made;
@@ -16,6 +17,7 @@ pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod expr;
+pub mod gpu;
 pub mod layout;
 pub mod ops;
 #[cfg(feature = "python")]

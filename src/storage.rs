@@ -9,6 +9,7 @@ use crate::cpu::memory::{self, Refused};
 use crate::device::Device;
 use crate::err;
 use crate::error::{Error, Result};
+use crate::gpu;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::ptr::NonNull;
@@ -19,6 +20,8 @@ use std::sync::{Arc, OnceLock, Weak};
 const ALIGN: usize = memory::ALIGN;
 
 enum Owner {
+    /// Memory of a GPU, once it is there. Kernels of the CPU never get an address: `ptr` stays null.
+    Gpu(OnceLock<Arc<gpu::Buffer>>),
     /// From the allocator, to be given back to it.
     Heap,
     /// Somebody else's memory (a NumPy array, a DLPack capsule), kept alive by this value.
@@ -32,6 +35,10 @@ pub trait Pending: Send + Sync {
     /// # Safety
     /// `to` has room for the storage's bytes.
     unsafe fn compute(&self, to: *mut u8);
+    /// The content in a GPU's memory, for what is pending there.
+    fn compute_on_gpu(&self) -> Result<Arc<gpu::Buffer>> {
+        Err(err!(Runtime, "nothing is pending on a GPU"))
+    }
     /// Memory of the same size that this computation reads, element by element, and nobody will read again: the result may
     /// be written over it.
     fn donor(&self) -> Option<StorageRef> {
@@ -105,6 +112,13 @@ impl Storage {
     }
 
     fn heap(nbytes: usize, device: Device, zeroed: bool) -> Result<StorageRef> {
+        if let Device::Gpu(i) = device {
+            let buffer = gpu::Buffer::new(gpu::Gpu::get(i)?, nbytes)?;
+            if zeroed && nbytes > 0 {
+                buffer.gpu().clear(&buffer, 0, nbytes.next_multiple_of(4))?;
+            }
+            return Ok(Storage::on_gpu(Arc::new(buffer), nbytes, device));
+        }
         let (ptr, capacity) = if nbytes == 0 || device != Device::Cpu {
             // No memory: a well-aligned dangling pointer that is never read.
             (ALIGN as *mut u8, 0)
@@ -131,6 +145,60 @@ impl Storage {
         let extra = s.extra.get_or_init(Default::default);
         *extra.pending.lock() = Some(work);
         Arc::new(s)
+    }
+
+    /// Memory of a GPU.
+    pub fn on_gpu(buffer: Arc<gpu::Buffer>, nbytes: usize, device: Device) -> StorageRef {
+        let owner = Owner::Gpu(OnceLock::from(buffer));
+        Arc::new(Storage::new(std::ptr::null_mut(), nbytes, 0, device, owner))
+    }
+
+    /// Memory of a GPU whose content `work` computes when it is needed.
+    pub fn pending_on_gpu(nbytes: usize, device: Device, work: Box<dyn Pending>) -> StorageRef {
+        let s = Storage::new(std::ptr::null_mut(), nbytes, 0, device, Owner::Gpu(OnceLock::new()));
+        *s.extra.get_or_init(Default::default).pending.lock() = Some(work);
+        Arc::new(s)
+    }
+
+    /// The memory of a GPU, to be read. Computes a pending content.
+    pub fn buffer(&self) -> Result<&Arc<gpu::Buffer>> {
+        let Owner::Gpu(slot) = &self.owner else {
+            return Err(err!(
+                Runtime,
+                "Expected all tensors to be on the same device, but found at least two devices, gpu and {}!",
+                self.device
+            ));
+        };
+        if let Some(b) = slot.get() {
+            return Ok(b);
+        }
+        let extra = self.extra.get().expect("a storage without memory is pending");
+        let mut work = extra.pending.lock();
+        if let Some(w) = work.as_ref() {
+            let b = w.compute_on_gpu()?;
+            let _ = slot.set(b);
+        }
+        let done = work.take();
+        drop(work);
+        drop(done); // what it held may be freed, without the lock
+        Ok(slot.get().expect("computed above, or by another thread"))
+    }
+
+    /// [`Storage::buffer`] for writing: what is pending and reads this memory is computed first.
+    pub fn buffer_mut(&self) -> Result<&Arc<gpu::Buffer>> {
+        if self.flags.load(Ordering::Acquire) & READ_LATER != 0 {
+            self.compute_readers();
+        }
+        self.buffer()
+    }
+
+    /// The same memory of a GPU with a version counter of its own.
+    pub fn again_on_gpu(&self) -> Result<StorageRef> {
+        let b = self.buffer_mut()?.clone();
+        self.flags.fetch_or(EXPOSED, Ordering::AcqRel);
+        let s = Storage::on_gpu(b, self.nbytes, self.device);
+        s.flags.store(EXPOSED, Ordering::Relaxed);
+        Ok(s)
     }
 
     /// Memory that belongs to `owner`.
@@ -181,7 +249,10 @@ impl Storage {
     /// Whether the content has not been computed.
     #[inline]
     pub fn is_pending(&self) -> bool {
-        self.ptr.load(Ordering::Acquire).is_null()
+        match &self.owner {
+            Owner::Gpu(b) => b.get().is_none(),
+            _ => self.ptr.load(Ordering::Acquire).is_null(),
+        }
     }
 
     /// Looks at a computation that is pending.
@@ -207,8 +278,10 @@ impl Storage {
         self.flags.fetch_and(!READ_LATER, Ordering::AcqRel);
         let readers = self.extra.get().map(|e| std::mem::take(&mut *e.readers.lock())).unwrap_or_default();
         for r in readers {
-            if let Some(s) = r.upgrade() {
-                s.ptr();
+            let Some(s) = r.upgrade() else { continue };
+            match &s.owner {
+                Owner::Gpu(_) => drop(s.buffer().unwrap_or_else(|e| raise(e))),
+                _ => drop(s.ptr()),
             }
         }
     }
@@ -240,6 +313,9 @@ impl Storage {
                     Guard::Donated(flags) => drop(flags.fetch_or(LOST, Ordering::AcqRel)),
                 }
             }
+        }
+        if matches!(self.owner, Owner::Gpu(_)) {
+            raise(err!(NotImplemented, "{}: not implemented for tensors on the '{}' device", crate::ops::current(), self.device));
         }
         let extra = self.extra.get().expect("a storage without an address is pending");
         let mut slot = extra.pending.lock();

@@ -68,8 +68,10 @@ impl Tensor {
     pub fn full(shape: &[usize], value: impl Into<Scalar>, dtype: Dtype, device: Device) -> Result<Tensor> {
         let value = value.into();
         let t = Tensor::empty(shape, dtype, device)?;
-        if device == Device::Cpu {
-            dispatch!(all dtype, T => t.data_mut::<T>().fill(T::from_scalar(value)));
+        match device {
+            Device::Cpu => dispatch!(all dtype, T => t.data_mut::<T>().fill(T::from_scalar(value))),
+            Device::Gpu(_) => crate::gpu::fill::fill_fresh(&t, value)?,
+            _ => {}
         }
         Ok(t)
     }
@@ -120,8 +122,13 @@ impl Tensor {
     /// Same memory with a version counter of its own (`x.data`): changes through it go unnoticed.
     pub fn uncounted(&self) -> Tensor {
         let s = &self.0.storage;
-        if s.device() != Device::Cpu {
-            return self.detach();
+        match s.device() {
+            Device::Cpu => {}
+            Device::Gpu(_) => {
+                let storage = s.again_on_gpu().unwrap_or_else(|e| crate::storage::raise(e));
+                return Tensor::from_parts(storage, self.0.layout.clone(), self.0.dtype);
+            }
+            _ => return self.detach(),
         }
         // SAFETY: the new storage keeps the old one, and so its memory, alive.
         let storage = unsafe { Storage::guest(s.expose(), s.nbytes(), Box::new(s.clone())) };
@@ -200,7 +207,7 @@ impl Tensor {
 
     /// The elements of a contiguous CPU tensor. `T` must have the size of the dtype.
     pub fn data<T: Copy>(&self) -> &[T] {
-        assert!(self.is_contiguous() && self.device() == Device::Cpu, "data() of a strided or device tensor");
+        assert!(self.is_contiguous() && self.device() != Device::Meta, "data() of a strided or meta tensor");
         assert_eq!(std::mem::size_of::<T>(), self.dtype().size());
         if self.numel() == 0 {
             return &[];
@@ -214,7 +221,7 @@ impl Tensor {
     /// results under construction and the targets of in-place operations.
     #[allow(clippy::mut_from_ref)]
     pub fn data_mut<T: Copy>(&self) -> &mut [T] {
-        assert!(self.is_contiguous() && self.device() == Device::Cpu, "data_mut() of a strided or device tensor");
+        assert!(self.is_contiguous() && self.device() != Device::Meta, "data_mut() of a strided or meta tensor");
         assert_eq!(std::mem::size_of::<T>(), self.dtype().size());
         if self.numel() == 0 {
             return &mut [];
@@ -225,7 +232,11 @@ impl Tensor {
 
     /// Element by logical position (slow; for printing, `item` and tests).
     pub fn at(&self, mut index: usize) -> Scalar {
-        assert!(index < self.numel() && self.device() == Device::Cpu);
+        assert!(index < self.numel());
+        if let Device::Gpu(_) = self.device() {
+            let host = crate::gpu::transfer::to_cpu(self).unwrap_or_else(|e| crate::storage::raise(e));
+            return host.at(index);
+        }
         let mut pos = self.layout().offset as isize;
         for d in (0..self.ndim()).rev() {
             pos += (index % self.shape()[d]) as isize * self.strides()[d];
@@ -238,6 +249,9 @@ impl Tensor {
     /// The value of a tensor with one element.
     pub fn item(&self) -> Result<Scalar> {
         ensure!(self.numel() == 1, Runtime, "a Tensor with {} elements cannot be converted to Scalar", self.numel());
+        if let Device::Gpu(_) = self.device() {
+            return Ok(crate::gpu::transfer::to_cpu(self)?.at(0));
+        }
         self.check_data("item")?;
         Ok(self.at(0))
     }

@@ -141,7 +141,7 @@ enum Source<T> {
 const NOWHERE: u32 = u32::MAX;
 
 /// A size of the iteration and the stride of every input along it.
-type Axis = (usize, [isize; MAX_INPUTS]);
+pub(crate) type Axis = (usize, [isize; MAX_INPUTS]);
 
 /// A formula made ready to run over given memory.
 pub struct Plan<T> {
@@ -427,7 +427,7 @@ impl<T: Compute> Plan<T> {
 }
 
 /// Dimensions in the order of the output's strides (row-major without an output), merged where every operand allows it.
-fn axes(inputs: &[Operand], shape: &[usize], out: Option<&Tensor>) -> (SmallVec<[Axis; 6]>, SmallVec<[isize; 6]>) {
+pub(crate) fn axes(inputs: &[Operand], shape: &[usize], out: Option<&Tensor>) -> (SmallVec<[Axis; 6]>, SmallVec<[isize; 6]>) {
     let nd = shape.len();
     let row_major;
     let strides = match out {

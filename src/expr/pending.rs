@@ -13,6 +13,8 @@ use super::eval::{self, Compute, MAX_INPUTS, Operand, Plan, compute_dtype};
 use crate::cpu::memory;
 use crate::device::Device;
 use crate::dtype::{Dtype, Scalar};
+use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, Layout};
 use crate::storage::{Pending, Storage, StorageRef};
 use crate::tensor::Tensor;
@@ -92,21 +94,40 @@ pub fn record(
     shape: &Dims,
 ) -> Option<Tensor> {
     let numel: usize = shape.iter().product();
-    if numel < MIN_ELEMENTS || !enabled() || compute_dtype(common) != common || !(out_dtype == common || out_dtype == Dtype::Bool)
-    {
+    let device = operands.iter().find_map(|o| match o {
+        Operand::T(t) if t.device() != Device::Cpu => Some(t.device()),
+        _ => None,
+    });
+    let device = device.unwrap_or(Device::Cpu);
+    // On a GPU a dispatch costs more than recording, whatever its size.
+    let least = if device == Device::Cpu { MIN_ELEMENTS } else { 1 };
+    if numel < least || !enabled() || compute_dtype(common) != common || !(out_dtype == common || out_dtype == Dtype::Bool) {
         return None;
     }
     let nbytes = numel.checked_mul(out_dtype.size())?;
     // What will not fit in memory fails now, at the call.
-    if !memory::fits(nbytes) {
-        return None;
-    }
+    let max_leaves = match device {
+        Device::Gpu(i) => {
+            let gpu = gpu::Gpu::get(i).ok()?;
+            if !gpu::elementwise::may_record(gpu, formula, operands, common, nbytes) {
+                return None;
+            }
+            MAX_INPUTS.min(gpu.info().max_bindings - 1)
+        }
+        _ if memory::fits(nbytes) => MAX_INPUTS,
+        _ => return None,
+    };
     let mut args: SmallVec<[Arg; 3]> = SmallVec::new();
     for o in operands {
-        args.push(match o {
+        let arg = match o {
             Operand::S(s) => Arg::Number(*s),
             Operand::T(t) => {
-                if t.device() != Device::Cpu || t.storage().is_exposed() {
+                if t.device() != device {
+                    // A number that came as a tensor; it may change before it is used.
+                    args.push(Arg::Number(t.item().ok()?));
+                    continue;
+                }
+                if t.storage().is_exposed() {
                     return None;
                 }
                 let grown = if t.shape() == shape.as_slice() { expr_of(t) } else { None };
@@ -115,10 +136,11 @@ pub fn record(
                     _ => Arg::Tensor(t.detach()),
                 }
             }
-        });
+        };
+        args.push(arg);
     }
     let own = formula.nodes.iter().filter(|n| matches!(n, Node::Op(..))).count();
-    let mut size = measure(&args, own);
+    let mut size = measure(&args, own, max_leaves);
     if size.is_none() {
         // Too much: what is pending is computed, and read as memory.
         for (a, o) in args.iter_mut().zip(operands) {
@@ -126,11 +148,15 @@ pub fn record(
                 *a = Arg::Tensor(t.detach());
             }
         }
-        size = measure(&args, own);
+        size = measure(&args, own, max_leaves);
     }
     let (ops, leaves) = size?;
     for t in &leaves {
-        t.ptr(); // tensors are read as memory; one that is pending is computed now
+        // Tensors are read as memory; one that is pending is computed now.
+        match device {
+            Device::Cpu => drop(t.ptr()),
+            _ => drop(t.storage().buffer().ok()?),
+        }
     }
     for a in &args {
         if let Arg::Expr(e) = a {
@@ -147,7 +173,11 @@ pub fn record(
         leaves,
         uses: AtomicU32::new(0),
     });
-    let storage = Storage::pending(nbytes, Box::new(Work(expr.clone(), out_dtype)));
+    let work = Box::new(Work(expr.clone(), out_dtype, device));
+    let storage = match device {
+        Device::Cpu => Storage::pending(nbytes, work),
+        _ => Storage::pending_on_gpu(nbytes, device, work),
+    };
     for t in &expr.leaves {
         t.storage().read_later(&storage);
     }
@@ -155,7 +185,7 @@ pub fn record(
 }
 
 /// Operations and distinct tensors of an expression, unless they are too many.
-fn measure(args: &[Arg], own: usize) -> Option<(usize, SmallVec<[Tensor; 4]>)> {
+fn measure(args: &[Arg], own: usize, max_leaves: usize) -> Option<(usize, SmallVec<[Tensor; 4]>)> {
     let mut ops = own;
     let mut leaves: SmallVec<[Tensor; 4]> = SmallVec::new();
     let mut add = |t: &Tensor| {
@@ -173,7 +203,7 @@ fn measure(args: &[Arg], own: usize) -> Option<(usize, SmallVec<[Tensor; 4]>)> {
             }
         }
     }
-    (ops <= MAX_OPS && leaves.len() <= MAX_INPUTS).then_some((ops, leaves))
+    (ops <= MAX_OPS && leaves.len() <= max_leaves).then_some((ops, leaves))
 }
 
 /// One formula over memory: the expression with all that grew into it.
@@ -262,7 +292,7 @@ fn number(s: Scalar, params: &mut Vec<Scalar>) -> super::E {
 }
 
 /// What a storage holds while its content is pending.
-struct Work(Arc<Expr>, Dtype);
+struct Work(Arc<Expr>, Dtype, Device);
 
 impl Pending for Work {
     unsafe fn compute(&self, to: *mut u8) {
@@ -274,6 +304,13 @@ impl Pending for Work {
         let storage = unsafe { Storage::guest(to, nbytes, Box::new(())) };
         let out = Tensor::from_parts(storage, layout, self.1);
         eval::run(&flat.formula, &flat.inputs, &flat.params, e.common, &out);
+    }
+    fn compute_on_gpu(&self) -> Result<Arc<gpu::Buffer>> {
+        let e = &self.0;
+        let out = Tensor::empty(&e.shape, self.1, self.2)?;
+        let flat = e.flatten();
+        gpu::elementwise::run(&flat.formula, &flat.inputs, &flat.params, e.common, &out)?;
+        out.storage().buffer().cloned()
     }
     fn donor(&self) -> Option<StorageRef> {
         let e = &self.0;
@@ -314,7 +351,7 @@ pub struct Tiles<T> {
 impl<T: Compute> Tiles<T> {
     /// The tiles of `t` if it is pending and has not been drawn into anything else: who reads it next would compute it again.
     pub fn of(t: &Tensor) -> Option<Tiles<T>> {
-        if t.dtype() != T::DTYPE {
+        if t.dtype() != T::DTYPE || t.device() != Device::Cpu {
             return None;
         }
         let e = expr_of(t)?;

@@ -280,9 +280,9 @@ const FRAC_2_SQRT_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI;
 
 prims! {
     Id "x" (x) f [x] i [x] d |_, _, g| one(g);
-    Neg "-x" (x) f [-x] i [x.wrapping_neg()] d |_, _, g| one(-g);
-    Abs "abs(x)" (x) f [x.abs()] i [x.wrapping_abs()] d |x, _, g| one(g * x[0].sign());
-    Sign "sign(x)" (x) f [if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }] i [x.signum()] d |_, _, g| one(g * 0.0);
+    Neg "rg_neg(x)" (x) f [-x] i [x.wrapping_neg()] d |_, _, g| one(-g);
+    Abs "rg_abs(x)" (x) f [x.abs()] i [x.wrapping_abs()] d |x, _, g| one(g * x[0].sign());
+    Sign "select(select(T(0), T(-1), x < T(0)), T(1), x > T(0))" (x) f [if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }] i [x.signum()] d |_, _, g| one(g * 0.0);
     Add "x + y" (x, y) f [x + y] i [x.wrapping_add(y)] d |_, _, g| two(g, g);
     Sub "x - y" (x, y) f [x - y] i [x.wrapping_sub(y)] d |_, _, g| two(g, -g);
     Mul "x * y" (x, y) f [x * y] i [x.wrapping_mul(y)] d |x, _, g| two(g * x[1], g * x[0]);
@@ -296,10 +296,10 @@ prims! {
             if d != 0.0 { let f = d.floor(); if d - f > 0.5 { f + 1.0 } else { f } } else { (0.0 as T).copysign(x / y) }
         }
     }] i [floor_div_i(x, y)] d none;
-    TruncDiv "trunc(x / y)" (x, y) f [(x / y).trunc()] i [if y == 0 { 0 } else { x.wrapping_div(y) }] d none;
+    TruncDiv "rg_trunc_div(x, y)" (x, y) f [(x / y).trunc()] i [if y == 0 { 0 } else { x.wrapping_div(y) }] d none;
     Rem "rg_rem(x, y)" (x, y) f [{ let m = x % y; if m != 0.0 && (m < 0.0) != (y < 0.0) { m + y } else { m } }] i [rem_i(x, y)]
         d |x, _, g| two(g, -g * E::floor_div(x[0], x[1]));
-    Fmod "x % y" (x, y) f [x % y] i [if y == 0 { 0 } else { x.wrapping_rem(y) }] d |x, _, g| two(g, -g * E::trunc_div(x[0], x[1]));
+    Fmod "rg_fmod(x, y)" (x, y) f [x % y] i [if y == 0 { 0 } else { x.wrapping_rem(y) }] d |x, _, g| two(g, -g * E::trunc_div(x[0], x[1]));
     Pow "rg_pow(x, y)" (x, y) f [x.vpow::<FMA>(y); x.pow_is_special(y) => x.powf(y)] i [pow_i(x, y)] d |x, y, g| two(
         g * wh(x[1].eq(0.0), c(0.0), x[1] * E::pow(x[0], x[1] - 1.0)),
         g * wh(E::and(x[0].eq(0.0), x[1].ge(0.0)), c(0.0), y * x[0].log()),
@@ -312,59 +312,59 @@ prims! {
         wh(E::or(x[0].ge(x[1]), x[1].is_nan()), g, c(0.0)), wh(E::or(x[0].ge(x[1]), x[1].is_nan()), c(0.0), g));
     Fmin "rg_fmin(x, y)" (x, y) f [if x.is_nan() { y } else if y.is_nan() { x } else if x < y { x } else { y }] i [x.min(y)] d |x, _, g| two(
         wh(E::or(x[0].le(x[1]), x[1].is_nan()), g, c(0.0)), wh(E::or(x[0].le(x[1]), x[1].is_nan()), c(0.0), g));
-    Lt "f32(x < y)" (x, y) f [(x < y) as u8 as T] i [(x < y) as i64] d none;
-    Le "f32(x <= y)" (x, y) f [(x <= y) as u8 as T] i [(x <= y) as i64] d none;
-    Gt "f32(x > y)" (x, y) f [(x > y) as u8 as T] i [(x > y) as i64] d none;
-    Ge "f32(x >= y)" (x, y) f [(x >= y) as u8 as T] i [(x >= y) as i64] d none;
-    Eq "f32(x == y)" (x, y) f [(x == y) as u8 as T] i [(x == y) as i64] d none;
-    Ne "f32(x != y)" (x, y) f [(x != y) as u8 as T] i [(x != y) as i64] d none;
-    Where "select(z, y, x != 0.0)" (x, y, z) f [std::hint::select_unpredictable(x != 0.0, y, z)] i [std::hint::select_unpredictable(x != 0, y, z)]
+    Lt "select(T(0), T(1), x < y)" (x, y) f [(x < y) as u8 as T] i [(x < y) as i64] d none;
+    Le "select(T(0), T(1), x <= y)" (x, y) f [(x <= y) as u8 as T] i [(x <= y) as i64] d none;
+    Gt "select(T(0), T(1), x > y)" (x, y) f [(x > y) as u8 as T] i [(x > y) as i64] d none;
+    Ge "select(T(0), T(1), x >= y)" (x, y) f [(x >= y) as u8 as T] i [(x >= y) as i64] d none;
+    Eq "select(T(0), T(1), x == y)" (x, y) f [(x == y) as u8 as T] i [(x == y) as i64] d none;
+    Ne "select(T(1), T(0), x == y)" (x, y) f [(x != y) as u8 as T] i [(x != y) as i64] d none;
+    Where "select(y, z, x == T(0))" (x, y, z) f [std::hint::select_unpredictable(x != 0.0, y, z)] i [std::hint::select_unpredictable(x != 0, y, z)]
         d |x, _, g| vec![None, Some(wh(x[0], g, c(0.0))), Some(wh(x[0], c(0.0), g))];
-    LogicalAnd "f32(x != 0.0 && y != 0.0)" (x, y) f [(x != 0.0 && y != 0.0) as u8 as T] i [(x != 0 && y != 0) as i64] d none;
-    LogicalOr "f32(x != 0.0 || y != 0.0)" (x, y) f [(x != 0.0 || y != 0.0) as u8 as T] i [(x != 0 || y != 0) as i64] d none;
-    LogicalXor "f32((x != 0.0) != (y != 0.0))" (x, y) f [((x != 0.0) != (y != 0.0)) as u8 as T] i [((x != 0) != (y != 0)) as i64] d none;
-    LogicalNot "f32(x == 0.0)" (x) f [(x == 0.0) as u8 as T] i [(x == 0) as i64] d none;
+    LogicalAnd "select(T(1), T(0), x == T(0) || y == T(0))" (x, y) f [(x != 0.0 && y != 0.0) as u8 as T] i [(x != 0 && y != 0) as i64] d none;
+    LogicalOr "select(T(1), T(0), x == T(0) && y == T(0))" (x, y) f [(x != 0.0 || y != 0.0) as u8 as T] i [(x != 0 || y != 0) as i64] d none;
+    LogicalXor "select(T(0), T(1), (x == T(0)) != (y == T(0)))" (x, y) f [((x != 0.0) != (y != 0.0)) as u8 as T] i [((x != 0) != (y != 0)) as i64] d none;
+    LogicalNot "select(T(0), T(1), x == T(0))" (x) f [(x == 0.0) as u8 as T] i [(x == 0) as i64] d none;
     BitAnd "x & y" (x, y) f [] i [x & y] d none;
     BitOr "x | y" (x, y) f [] i [x | y] d none;
     BitXor "x ^ y" (x, y) f [] i [x ^ y] d none;
     BitNot "~x" (x) f [] i [!x] d none;
-    Shl "x << y" (x, y) f [] i [shift(x, y, true)] d none;
-    Shr "x >> y" (x, y) f [] i [shift(x, y, false)] d none;
+    Shl "rg_shl(x, y)" (x, y) f [] i [shift(x, y, true)] d none;
+    Shr "rg_shr(x, y)" (x, y) f [] i [shift(x, y, false)] d none;
     Gcd "rg_gcd(x, y)" (x, y) f [] i [gcd_i(x, y)] d none;
     Lcm "rg_lcm(x, y)" (x, y) f [] i [{ let g = gcd_i(x, y); if g == 0 { 0 } else { (x / g).wrapping_mul(y).wrapping_abs() } }] d none;
-    Floor "floor(x)" (x) f [x.floor()] i [x] d |_, _, g| one(g * 0.0);
-    Ceil "ceil(x)" (x) f [x.ceil()] i [x] d |_, _, g| one(g * 0.0);
-    Round "round(x)" (x) f [x.round_ties_even()] i [x] d |_, _, g| one(g * 0.0);
-    Trunc "trunc(x)" (x) f [x.trunc()] i [x] d |_, _, g| one(g * 0.0);
+    Floor "rg_floor(x)" (x) f [x.floor()] i [x] d |_, _, g| one(g * 0.0);
+    Ceil "rg_ceil(x)" (x) f [x.ceil()] i [x] d |_, _, g| one(g * 0.0);
+    Round "rg_round(x)" (x) f [x.round_ties_even()] i [x] d |_, _, g| one(g * 0.0);
+    Trunc "rg_trunc(x)" (x) f [x.trunc()] i [x] d |_, _, g| one(g * 0.0);
     IsNan "rg_is_nan(x)" (x) f [x.is_nan() as u8 as T] i [{ let _ = x; 0 }] d none;
     IsInf "rg_is_inf(x)" (x) f [x.is_infinite() as u8 as T] i [{ let _ = x; 0 }] d none;
     SignBit "rg_signbit(x)" (x) f [x.is_sign_negative() as u8 as T] i [(x < 0) as i64] d none;
     CopySign "rg_copysign(x, y)" (x, y) f [x.copysign(y)] i [if (x < 0) != (y < 0) { x.wrapping_neg() } else { x }] d |x, y, g| two(wh(x[0].eq(0.0), c(0.0), g * (y / x[0])), g * 0.0);
     NextAfter "rg_nextafter(x, y)" (x, y) f [x.nextafter(y)] i [] d none;
     Exp "rg_exp(x)" (x) f [x.vexp::<FMA>()] i [] d |_, y, g| one(g * y);
-    Exp2 "exp2(x)" (x) f [x.vexp2::<FMA>()] i [] d |_, y, g| one(g * y * std::f64::consts::LN_2);
+    Exp2 "rg_exp2(x)" (x) f [x.vexp2::<FMA>()] i [] d |_, y, g| one(g * y * std::f64::consts::LN_2);
     Expm1 "rg_expm1(x)" (x) f [x.vexpm1::<FMA>()] i [] d |_, y, g| one(g * (y + 1.0));
     Log "rg_log(x)" (x) f [x.vlog::<FMA>()] i [] d |x, _, g| one(g / x[0]);
-    Log2 "log2(x)" (x) f [x.vlog2::<FMA>()] i [] d |x, _, g| one(g / (x[0] * std::f64::consts::LN_2));
+    Log2 "rg_log2(x)" (x) f [x.vlog2::<FMA>()] i [] d |x, _, g| one(g / (x[0] * std::f64::consts::LN_2));
     Log10 "rg_log10(x)" (x) f [x.vlog10::<FMA>()] i [] d |x, _, g| one(g / (x[0] * std::f64::consts::LN_10));
     Log1p "rg_log1p(x)" (x) f [x.vlog1p::<FMA>()] i [] d |x, _, g| one(g / (x[0] + 1.0));
-    Sqrt "sqrt(x)" (x) f [x.sqrt()] i [] d |_, y, g| one(g / (y * 2.0));
-    Rsqrt "inverseSqrt(x)" (x) f [1.0 / x.sqrt()] i [] d |_, y, g| one(g * -0.5 * (y * y * y));
-    Recip "1.0 / x" (x) f [1.0 / x] i [] d |_, y, g| one(-g * (y * y));
+    Sqrt "rg_sqrt(x)" (x) f [x.sqrt()] i [] d |_, y, g| one(g / (y * 2.0));
+    Rsqrt "T(1) / rg_sqrt(x)" (x) f [1.0 / x.sqrt()] i [] d |_, y, g| one(g * -0.5 * (y * y * y));
+    Recip "T(1) / x" (x) f [1.0 / x] i [] d |_, y, g| one(-g * (y * y));
     Square "x * x" (x) f [x * x] i [x.wrapping_mul(x)] d |x, _, g| one(g * (x[0] * 2.0));
     Cube "x * x * x" (x) f [x * x * x] i [] d |x, _, g| one(g * (x[0] * x[0] * 3.0));
-    Sin "sin(x)" (x) f [x.vsin::<FMA>(); x.trig_is_special() => x.sin()] i [] d |x, _, g| one(g * x[0].cos());
-    Cos "cos(x)" (x) f [x.vcos::<FMA>(); x.trig_is_special() => x.cos()] i [] d |x, _, g| one(-g * x[0].sin());
-    Tan "tan(x)" (x) f [x.tan()] i [] d |_, y, g| one(g * (y * y + 1.0));
+    Sin "rg_sin(x)" (x) f [x.vsin::<FMA>(); x.trig_is_special() => x.sin()] i [] d |x, _, g| one(g * x[0].cos());
+    Cos "rg_cos(x)" (x) f [x.vcos::<FMA>(); x.trig_is_special() => x.cos()] i [] d |x, _, g| one(-g * x[0].sin());
+    Tan "rg_tan(x)" (x) f [x.tan()] i [] d |_, y, g| one(g * (y * y + 1.0));
     Asin "rg_asin(x)" (x) f [x.asin()] i [] d |x, _, g| one(g * (1.0 - x[0] * x[0]).rsqrt());
     Acos "rg_acos(x)" (x) f [x.acos()] i [] d |x, _, g| one(-g * (1.0 - x[0] * x[0]).rsqrt());
-    Atan "atan(x)" (x) f [x.atan()] i [] d |x, _, g| one(g / (x[0] * x[0] + 1.0));
-    Atan2 "atan2(x, y)" (x, y) f [x.atan2(y)] i [] d |x, _, g| {
+    Atan "rg_atan(x)" (x) f [x.atan()] i [] d |x, _, g| one(g / (x[0] * x[0] + 1.0));
+    Atan2 "rg_atan2(x, y)" (x, y) f [x.atan2(y)] i [] d |x, _, g| {
         let r = g * wh((x[0] * x[0] + x[1] * x[1]).eq(0.0), c(0.0), (x[0] * x[0] + x[1] * x[1]).recip());
         two(r * x[1], -r * x[0])
     };
-    Sinh "sinh(x)" (x) f [x.sinh()] i [] d |x, _, g| one(g * x[0].cosh());
-    Cosh "cosh(x)" (x) f [x.cosh()] i [] d |x, _, g| one(g * x[0].sinh());
+    Sinh "rg_sinh(x)" (x) f [x.sinh()] i [] d |x, _, g| one(g * x[0].cosh());
+    Cosh "rg_cosh(x)" (x) f [x.cosh()] i [] d |x, _, g| one(g * x[0].sinh());
     Tanh "rg_tanh(x)" (x) f [x.vtanh::<FMA>()] i [] d |_, y, g| one(g * (1.0 - y * y));
     Asinh "rg_asinh(x)" (x) f [x.asinh_()] i [] d |x, _, g| one(g * (x[0] * x[0] + 1.0).rsqrt());
     Acosh "rg_acosh(x)" (x) f [x.acosh()] i [] d |x, _, g| one(g * (x[0] * x[0] - 1.0).rsqrt());

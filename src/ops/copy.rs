@@ -2,12 +2,14 @@
 
 use super::{MemoryFormat, Registry, Ret, inplace};
 use crate::autograd::record;
+use crate::device::Device;
 use crate::dispatch;
 use crate::dtype::{Dtype, Element};
 use crate::ensure;
 use crate::error::Result;
 use crate::expr::builder::{Formula, build, input};
 use crate::expr::{Operand, eval};
+use crate::gpu::{self, transfer};
 use crate::tensor::Tensor;
 use smallvec::{SmallVec, smallvec};
 use std::sync::OnceLock;
@@ -20,11 +22,9 @@ fn identity() -> &'static Formula {
 /// Writes `src`, broadcast and converted, over `dst`. No history, no version: the bare memory operation.
 /// Overlapping memory is handled as if `src` had been copied first.
 pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
-    if dst.device() == crate::device::Device::Meta {
+    if dst.device() == Device::Meta {
         return Ok(());
     }
-    dst.check_data("copy_")?;
-    src.check_data("copy_")?;
     let expanded;
     let src = if src.shape() == dst.shape() {
         src
@@ -42,6 +42,14 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
     } else {
         src
     };
+    if src.device() != dst.device() {
+        let moved = transfer::move_to(src, dst.device())?;
+        return copy_raw(dst, &moved);
+    }
+    if gpu::holds(dst) {
+        return copy_on_gpu(dst, src);
+    }
+    dst.check_data("copy_")?;
     if src.dtype() == dst.dtype() {
         if dst.is_contiguous() && src.is_contiguous() {
             let bytes = dst.numel() * dst.dtype().size();
@@ -81,6 +89,47 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
         eval::run(identity(), &[Operand::T(src.clone())], &[], common, dst);
     }
     Ok(())
+}
+
+/// [`copy_raw`] between tensors of one GPU and one shape.
+fn copy_on_gpu(dst: &Tensor, src: &Tensor) -> Result<()> {
+    let (dst, src) = match (src.dtype().is_complex(), dst.dtype().is_complex()) {
+        (false, false) => (dst.detach(), src.detach()),
+        // Complex numbers are pairs of real ones.
+        (true, true) if src.dtype() == dst.dtype() => (pairs(dst)?, pairs(src)?),
+        _ => return Err(gpu::refuse("copy_", src.dtype(), gpu::of(dst)?)),
+    };
+    gpu::elementwise::run(identity(), &[Operand::T(src.clone())], &[], src.dtype(), &dst)
+}
+
+/// A complex tensor as real numbers, with a last dimension of 2.
+fn pairs(x: &Tensor) -> Result<Tensor> {
+    let l = x.layout();
+    let (mut shape, mut strides) = (l.shape.clone(), l.strides.clone());
+    shape.push(2);
+    strides.iter_mut().for_each(|s| *s *= 2);
+    strides.push(1);
+    let layout = crate::layout::Layout::strided(&shape, &strides, l.offset * 2)?;
+    Ok(Tensor::from_parts(x.storage().clone(), layout, x.dtype().to_real()))
+}
+
+/// The tensor without history where the host can read it.
+pub fn to_host(x: &Tensor) -> Result<Tensor> {
+    if gpu::holds(x) { transfer::to_cpu(x) } else { Ok(x.detach()) }
+}
+
+/// The tensor itself if it is on the device, else a copy there. Differentiable.
+pub fn to_device(x: &Tensor, device: Device) -> Result<Tensor> {
+    let back = x.device();
+    if device == back {
+        return Ok(x.clone());
+    }
+    if device == Device::Meta {
+        return Tensor::empty(x.shape(), x.dtype(), device);
+    }
+    ensure!(back != Device::Meta, NotImplemented, "Cannot copy out of meta tensor; no data!");
+    let out = transfer::move_to(x, device)?;
+    Ok(record("ToCopyBackward0", &[x], out, move |_, g| Ok(smallvec![Some(to_device(g, back)?)])))
 }
 
 /// The kernel for two dtypes, where there is one.
@@ -237,8 +286,16 @@ pub(super) fn register(r: &mut Registry) {
             let device = a.device(2).unwrap_or(x.device()).check_usable()?;
             let dtype = a.dtype(1).unwrap_or(x.dtype());
             if device != x.device() {
-                ensure!(device == crate::device::Device::Meta, NotImplemented, "Cannot copy out of meta tensor; no data!");
-                return Ok(Tensor::empty(x.shape(), dtype, device)?.into());
+                if device == Device::Meta {
+                    return Ok(Tensor::empty(x.shape(), dtype, device)?.into());
+                }
+                // The conversion goes where there is less to move.
+                let moved = if dtype.size() < x.dtype().size() {
+                    to_device(&to_dtype(x, dtype)?, device)?
+                } else {
+                    to_dtype(&to_device(x, device)?, dtype)?
+                };
+                return Ok(moved.into());
             }
             let format = a.memory_format(4).filter(|f| *f != MemoryFormat::Preserve);
             let out = to_dtype(x, dtype)?;

@@ -21,6 +21,11 @@ pub fn finish(t: Tensor, requires_grad: Option<bool>) -> Result<Ret> {
     Ok(Ret::Tensor(t))
 }
 
+/// Rows of numbers are computed on the CPU for a GPU too: the same numbers, once.
+fn gpu(device: Device) -> bool {
+    matches!(device, Device::Gpu(_))
+}
+
 /// `start, start + step, ...` below `end`.
 pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<Dtype>, device: Device) -> Result<Tensor> {
     let whole = ![start, end, step].iter().any(|s| s.is_float());
@@ -36,6 +41,9 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<Dtype>, de
         ((e - s) / d).ceil()
     };
     ensure!((0.0..9.0e15).contains(&n), Runtime, "invalid size, possible overflow?");
+    if gpu(device) {
+        return copy::to_device(&arange(start, end, step, Some(dtype), Device::Cpu)?, device);
+    }
     let t = Tensor::empty(&[n as usize], dtype, device)?;
     if device == Device::Meta {
         return Ok(t);
@@ -55,6 +63,9 @@ pub fn arange(start: Scalar, end: Scalar, step: Scalar, dtype: Option<Dtype>, de
 /// `steps` values from `start` to `end`; the second half is counted from the end, as torch does.
 pub fn linspace(start: f64, end: f64, steps: i64, dtype: Dtype, device: Device) -> Result<Tensor> {
     ensure!(steps >= 0, Runtime, "number of steps must be non-negative");
+    if gpu(device) {
+        return copy::to_device(&linspace(start, end, steps, dtype, Device::Cpu)?, device);
+    }
     let n = steps as usize;
     let t = Tensor::empty(&[n], dtype, device)?;
     if device == Device::Meta || n == 0 {
@@ -77,6 +88,9 @@ pub fn linspace(start: f64, end: f64, steps: i64, dtype: Dtype, device: Device) 
 pub fn eye(n: i64, m: i64, dtype: Dtype, device: Device) -> Result<Tensor> {
     ensure!(n >= 0, Runtime, "n must be greater or equal to 0, got {n}");
     ensure!(m >= 0, Runtime, "m must be greater or equal to 0, got {m}");
+    if gpu(device) {
+        return copy::to_device(&eye(n, m, dtype, Device::Cpu)?, device);
+    }
     let t = Tensor::zeros(&[n as usize, m as usize], dtype, device)?;
     if device == Device::Cpu {
         dispatch!(all dtype, T => {
@@ -91,6 +105,9 @@ fn window(n: i64, periodic: bool, dtype: Option<Dtype>, device: Device, f: impl 
     ensure!(n >= 0, Runtime, "window function requires non-negative window_length, got window_length={n}");
     let dtype = dtype.unwrap_or_else(default_dtype);
     ensure!(dtype.is_float(), Runtime, "window function expects floating point dtypes, got: {}", dtype.name());
+    if gpu(device) {
+        return copy::to_device(&window(n, periodic, Some(dtype), Device::Cpu, f)?, device);
+    }
     let wide = Tensor::empty(&[n as usize], Dtype::F64, device)?;
     if device == Device::Cpu {
         let span = if periodic { n as f64 } else { (n - 1) as f64 };
@@ -280,11 +297,13 @@ pub(super) fn register(r: &mut Registry) {
         "base to the power of evenly spaced values.",
         |a| {
             let dtype = a.dtype(4).unwrap_or_else(default_dtype);
-            let wide = linspace(end_point(a, 0)?, end_point(a, 1)?, a.int(2), Dtype::F64, device_of(a.device(6))?)?;
-            if wide.device() == Device::Cpu {
+            let device = device_of(a.device(6))?;
+            let here = if gpu(device) { Device::Cpu } else { device };
+            let wide = linspace(end_point(a, 0)?, end_point(a, 1)?, a.int(2), Dtype::F64, here)?;
+            if here == Device::Cpu {
                 wide.data_mut::<f64>().iter_mut().for_each(|v| *v = a.f(3).powf(*v));
             }
-            finish(copy::to_dtype(&wide, dtype)?, a.ob(8))
+            finish(copy::to_device(&copy::to_dtype(&wide, dtype)?, device)?, a.ob(8))
         },
     );
     r.op(

@@ -191,6 +191,15 @@ pub fn take_warnings() -> Vec<String> {
     WARNINGS.with_borrow_mut(std::mem::take)
 }
 
+thread_local! {
+    static CURRENT: std::cell::Cell<&'static str> = const { std::cell::Cell::new("backward") };
+}
+
+/// The op that runs on this thread, for messages from below.
+pub fn current() -> &'static str {
+    CURRENT.get()
+}
+
 pub type OpFn = fn(&Args) -> Result<Ret>;
 
 /// How an entry is called.
@@ -220,6 +229,7 @@ impl Op {
     }
 
     fn run_as_given(&self, args: &Args) -> Result<Ret> {
+        CURRENT.set(self.schema.name);
         match self.call {
             Call::Fn(f) => f(args),
             Call::Elementwise(row) => row.run(&self.schema, args).map(Ret::Tensor),

@@ -254,12 +254,15 @@ const MOVES: [&str; 7] = ["cat", "concat", "concatenate", "gather", "index_selec
 
 /// Whether the elements of two tensors lie in overlapping ranges of memory.
 fn memory_meets(a: &Tensor, b: &Tensor) -> bool {
+    if a.device() != Device::Cpu || b.device() != Device::Cpu {
+        return a.same_storage(b) && a.numel() > 0 && b.numel() > 0;
+    }
     let range = |t: &Tensor| {
         let top = t.layout().required().unwrap_or(0).saturating_sub(t.layout().offset);
         (t.ptr() as usize, t.ptr() as usize + top * t.dtype().size())
     };
     let ((s1, e1), (s2, e2)) = (range(a), range(b));
-    a.device() == Device::Cpu && b.device() == Device::Cpu && a.numel() > 0 && b.numel() > 0 && s1 < e2 && s2 < e1
+    a.numel() > 0 && b.numel() > 0 && s1 < e2 && s2 < e1
 }
 
 /// `op(..., out=t)`: the result is written to `t`, which is resized where needed.

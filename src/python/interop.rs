@@ -295,7 +295,7 @@ pub fn build(data: &Bound<'_, PyAny>, dtype: Option<Dtype>) -> PyResult<Tensor> 
 
 fn place(t: Tensor, device: Option<&Bound<'_, PyAny>>) -> PyResult<Tensor> {
     let device = device.filter(|d| !d.is_none()).map(device_from).transpose()?.unwrap_or_else(default_device).check_usable()?;
-    if device == Device::Meta { Ok(Tensor::empty(t.shape(), t.dtype(), device)?) } else { Ok(t) }
+    Ok(copy::to_device(&t, device)?)
 }
 
 /// A new tensor with a copy of `data`.

@@ -25,6 +25,9 @@ pyo3::create_exception!(
     "Error raised by torch.linalg functions when the cause of error is a numerical inconsistency in the data."
 );
 
+pyo3::create_exception!(_core, DeviceLostError, PyRuntimeError, "The GPU is gone: its driver stopped or was reset.");
+pyo3::create_exception!(_core, KernelCompileError, PyRuntimeError, "A kernel did not compile on this GPU's driver.");
+
 impl From<Error> for PyErr {
     fn from(e: Error) -> PyErr {
         match e {
@@ -35,6 +38,8 @@ impl From<Error> for PyErr {
             Error::NotImplemented(m) => PyNotImplementedError::new_err(m),
             Error::Memory(m) => memory::out_of_memory(m),
             Error::Assertion(m) => PyAssertionError::new_err(m),
+            Error::DeviceLost(m) => DeviceLostError::new_err(m),
+            Error::KernelCompile(m) => KernelCompileError::new_err(m),
             Error::Linalg(m) => LinAlgError::new_err(m),
             Error::Foreign(e) => match e.downcast::<PyErr>() {
                 Ok(e) => *e,
@@ -79,6 +84,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     dlpack::register(m)?;
     autograd::register(m)?;
     index::register(m)?;
+    m.add("DeviceLostError", m.py().get_type::<DeviceLostError>())?;
+    m.add("KernelCompileError", m.py().get_type::<KernelCompileError>())?;
     m.add("LinAlgError", m.py().get_type::<LinAlgError>())?;
     call::register(m)
 }

@@ -364,7 +364,7 @@ impl PyTensor {
         Ok(scalar_object(py, t.item()?))
     }
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let t = self.tensor();
+        let t = guarded("tolist", || Ok(crate::ops::copy::to_host(&self.tensor())?))?;
         t.check_data("tolist")?;
         guarded("tolist", || Ok(t.ptr()))?;
         fn level<'py>(py: Python<'py>, t: &Tensor, dim: usize, at: usize) -> PyResult<Bound<'py, PyAny>> {

@@ -12,10 +12,12 @@ pub use table::*;
 use super::schema::{Schema, Ty};
 use super::{Args, Value, copy, reduce};
 use crate::autograd::{Grads, needs_grad, record, save, save_output};
+use crate::device::Device;
 use crate::dtype::{Category, Dtype, Scalar, default_dtype};
 use crate::error::Result;
 use crate::expr::builder::{E, Formula, Node, build, input, par};
 use crate::expr::{Operand, eval, pending};
+use crate::gpu;
 use crate::layout::{Dims, broadcast};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -164,7 +166,7 @@ fn straightened(operands: &[Operand], shape: &[usize]) -> Result<Option<SmallVec
     const LARGE: usize = 1 << 14;
     let crooked = |o: &Operand| match o {
         Operand::T(t) => {
-            t.device() == crate::device::Device::Cpu
+            t.device() == Device::Cpu
                 && t.numel() >= LARGE
                 && t.shape() == shape
                 && !t.is_contiguous()
@@ -184,7 +186,7 @@ fn straightened(operands: &[Operand], shape: &[usize]) -> Result<Option<SmallVec
 }
 
 /// Memory for a result.
-fn allocate(operands: &[Operand], shape: &[usize], dtype: Dtype, device: crate::device::Device) -> Result<Tensor> {
+fn allocate(operands: &[Operand], shape: &[usize], dtype: Dtype, device: Device) -> Result<Tensor> {
     match pattern(operands, shape) {
         Some(t) => Tensor::empty_strided(shape, t.strides(), dtype, device),
         None => Tensor::empty(shape, dtype, device),
@@ -201,20 +203,34 @@ pub fn apply(
     out_dtype: Dtype,
     target: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let mut device = crate::device::Device::Cpu;
+    let mut device = Device::Cpu;
     for o in operands {
         if let Operand::T(t) = o {
             ensure!(!t.dtype().is_complex(), NotImplemented, "{}: not implemented for '{}'", c.name, t.dtype().scalar_name());
-            if t.device() != crate::device::Device::Cpu {
+            if t.device() != Device::Cpu {
                 device = t.device();
             }
+        }
+    }
+    if device != Device::Cpu {
+        // A number may come as a tensor of the CPU.
+        let astray = operands.iter().find_map(|o| match o {
+            Operand::T(t) if t.device() != device && !(t.ndim() == 0 && t.device() == Device::Cpu) => Some(t.device()),
+            _ => None,
+        });
+        let astray = astray.or_else(|| target.map(Tensor::device).filter(|d| *d != device));
+        if let Some(other) = astray {
+            bail!(
+                Runtime,
+                "Expected all tensors to be on the same device, but found at least two devices, {device} and {other}!"
+            );
         }
     }
     let shape = common_shape(operands)?;
     let straight = straightened(operands, &shape)?;
     let read = straight.as_deref().unwrap_or(operands);
     let later = match target {
-        None if device == crate::device::Device::Cpu && pattern(operands, &shape).is_none() => {
+        None if device != Device::Meta && pattern(operands, &shape).is_none() => {
             pending::record(&c.formula, read, params, common, out_dtype, &shape)
         }
         _ => None,
@@ -225,21 +241,13 @@ pub fn apply(
         (None, Some(t)) => t,
         (None, None) => allocate(operands, &shape, out_dtype, device)?,
     };
-    if device == crate::device::Device::Meta {
-        for o in operands {
-            if let Operand::T(t) = o {
-                ensure!(
-                    t.device() == device || t.ndim() == 0,
-                    Runtime,
-                    "Expected all tensors to be on the same device, but found at least two devices, {device} and {}!",
-                    t.device()
-                );
-            }
-        }
+    if device == Device::Meta {
         return Ok(out);
     }
-    if now {
-        eval::run(&c.formula, read, params, common, &out);
+    match device {
+        _ if !now => {}
+        Device::Gpu(_) => gpu::elementwise::run(&c.formula, read, params, common, &out)?,
+        _ => eval::run(&c.formula, read, params, common, &out),
     }
     if target.is_some() || !out_dtype.is_float() {
         return Ok(out);
@@ -490,7 +498,7 @@ impl Row {
     fn quick(&'static self, operands: &[Operand], params: &[Scalar]) -> Option<Result<Tensor>> {
         let Operand::T(first) = operands.first()? else { return None };
         let dtype = first.dtype();
-        let plain = |t: &Tensor| t.device() == crate::device::Device::Cpu && t.is_contiguous() && t.dtype() == dtype;
+        let plain = |t: &Tensor| t.device() == Device::Cpu && t.is_contiguous() && t.dtype() == dtype;
         if !matches!(dtype, Dtype::F32 | Dtype::F64) || first.numel() > QUICK || !plain(first) {
             return None;
         }
@@ -542,6 +550,8 @@ fn overlapping_input(target: &Tensor, operands: &[Operand]) -> bool {
 fn check_divisor(o: &Operand) -> Result<()> {
     let zero = match o {
         Operand::S(s) => s.f64() == 0.0,
+        // A GPU would have to be waited for; its kernels give 0.
+        Operand::T(t) if gpu::holds(t) => false,
         Operand::T(t) => {
             let t = copy::contiguous(&t.detach())?;
             crate::dispatch!(real "div", t.dtype(), T => t.data::<T>().iter().any(|v| crate::dtype::Element::to_i64(*v) == 0))

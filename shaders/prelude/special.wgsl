@@ -1,0 +1,1 @@
+// Special functions of float32, as `src/expr/special.rs` has them.

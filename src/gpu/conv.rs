@@ -1,0 +1,1 @@
+//! Convolutions: implicit products, forward and both gradients.

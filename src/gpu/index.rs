@@ -1,0 +1,1 @@
+//! Gather, scatter and the other ops that follow indices.

@@ -1,0 +1,1 @@
+//! Losses that look up classes.

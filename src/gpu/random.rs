@@ -1,0 +1,1 @@
+//! Random numbers by Philox 4x32-10.

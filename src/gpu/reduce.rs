@@ -1,0 +1,1 @@
+//! Reductions: sums, products, extremes and where they are, moments.

@@ -1,0 +1,1 @@
+//! Interpolation, grid sampling, fold and unfold.
