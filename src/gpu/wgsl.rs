@@ -85,6 +85,7 @@ static FILES: &[(&str, &str)] = files! {
     "join.wgsl"
     "loss.wgsl"
     "matmul.wgsl"
+    "moments.wgsl"
     "norm.wgsl"
     "optim.wgsl"
     "pool.wgsl"
