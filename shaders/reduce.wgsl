@@ -1,1 +1,186 @@
-// Reductions: sums, products, extremes and where they are, moments.
+// Reductions: sums, products, extremes and where they are, moments. A tensor is outer x len x inner and is reduced along
+// `len`. Long ones are cut into chunks of a fixed size, whose results are reduced again, so that the order of additions
+// depends on the sizes alone.
+
+fn step_sum(a: y_t, v: y_t) -> y_t { return a + v; }
+fn step_squares(a: y_t, v: y_t) -> y_t { return a + v * v; }
+fn step_magnitudes(a: y_t, v: y_t) -> y_t { return a + abs(v); }
+fn step_prod(a: y_t, v: y_t) -> y_t { return a * v; }
+fn step_max(a: y_t, v: y_t) -> y_t { return select(a, v, v > a || (rg_odd(f32(v)) && !rg_odd(f32(a)))); }
+fn step_min(a: y_t, v: y_t) -> y_t { return select(a, v, v < a || (rg_odd(f32(v)) && !rg_odd(f32(a)))); }
+fn step_max_magnitude(a: y_t, v: y_t) -> y_t { return step_max(a, abs(v)); }
+// Extremes start from an element, which then comes twice.
+fn start_sum(v: y_t) -> y_t { return y_t(0); }
+fn start_squares(v: y_t) -> y_t { return y_t(0); }
+fn start_magnitudes(v: y_t) -> y_t { return y_t(0); }
+fn start_prod(v: y_t) -> y_t { return y_t(1); }
+fn start_max(v: y_t) -> y_t { return v; }
+fn start_min(v: y_t) -> y_t { return v; }
+fn start_max_magnitude(v: y_t) -> y_t { return abs(v); }
+fn merge_sum(a: y_t, b: y_t) -> y_t { return a + b; }
+fn merge_squares(a: y_t, b: y_t) -> y_t { return a + b; }
+fn merge_magnitudes(a: y_t, b: y_t) -> y_t { return a + b; }
+fn merge_prod(a: y_t, b: y_t) -> y_t { return a * b; }
+fn merge_max(a: y_t, b: y_t) -> y_t { return step_max(a, b); }
+fn merge_min(a: y_t, b: y_t) -> y_t { return step_min(a, b); }
+fn merge_max_magnitude(a: y_t, b: y_t) -> y_t { return step_max(a, b); }
+
+//# fold_columns
+//: x in number; y out float int bool
+//: len u32; inner u32; chunk u32; chunks u32
+//: OP = sum squares magnitudes prod max min max_magnitude
+// One invocation folds one chunk of one column: result (outer, chunk, inner).
+fn element(i: u32) {
+    let j = i % p.inner;
+    let c = (i / p.inner) % p.chunks;
+    let o = i / p.inner / p.chunks;
+    let first = c * p.chunk;
+    let last = min(first + p.chunk, p.len);
+    var at = (o * p.len + first) * p.inner + j;
+    var a = start_$OP(y_t(x_at(at)));
+    for (var k = first; k < last; k++) {
+        a = step_$OP(a, y_t(x_at(at)));
+        at += p.inner;
+    }
+    y_set(i, a);
+}
+
+//# fold_rows
+//: x in number; y out float int bool
+//: len u32; chunk u32; chunks u32
+//: OP = sum squares magnitudes prod max min max_magnitude
+// One workgroup folds one chunk of one row: result (row, chunk).
+var<workgroup> part: array<y_t, 256>;
+fn group(g: u32, l: u32) {
+    let first = (g % p.chunks) * p.chunk;
+    let last = min(first + p.chunk, p.len);
+    let row = (g / p.chunks) * p.len;
+    var a = start_$OP(y_t(x_at(row + first)));
+    for (var k = first + l; k < last; k += 256u) {
+        a = step_$OP(a, y_t(x_at(row + k)));
+    }
+    part[l] = a;
+    workgroupBarrier();
+    for (var w = 128u; w > 0u; w >>= 1u) {
+        if l < w { part[l] = merge_$OP(part[l], part[l + w]); }
+        workgroupBarrier();
+    }
+    if l == 0u { y_set(g, part[0]); }
+}
+
+//# extreme
+//: x in number; y out number; ix out int64 int32
+//: len u32; inner u32
+//: OP = max min
+// One workgroup finds the extreme of one column (inner > 1) or row, and the first place where it is; NaN comes before all.
+var<workgroup> best: array<y_t, 256>;
+var<workgroup> place: array<u32, 256>;
+fn beats_max(v: y_t, b: y_t) -> bool { return v > b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
+fn beats_min(v: y_t, b: y_t) -> bool { return v < b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
+fn group(g: u32, l: u32) {
+    let start = (g / p.inner) * p.len * p.inner + g % p.inner;
+    var b = y_t(x_at(start));
+    var at = 0u;
+    for (var k = l; k < p.len; k += 256u) {
+        let v = y_t(x_at(start + k * p.inner));
+        if beats_$OP(v, b) { b = v; at = k; }
+    }
+    best[l] = b;
+    place[l] = at;
+    workgroupBarrier();
+    for (var w = 128u; w > 0u; w >>= 1u) {
+        if l < w {
+            let v = best[l + w];
+            // Of equals, the first.
+            if beats_$OP(v, best[l]) || (!beats_$OP(best[l], v) && place[l + w] < place[l]) {
+                best[l] = v;
+                place[l] = place[l + w];
+            }
+        }
+        workgroupBarrier();
+    }
+    if l == 0u {
+        y_set(g, best[0]);
+        ix_set(g, ix_t(place[0]));
+    }
+}
+
+//# extreme_columns
+//: x in number; y out number; ix out int64 int32
+//: len u32; inner u32
+//: OP = max min
+// The same by one invocation, for short rows and many columns.
+fn beats_max(v: y_t, b: y_t) -> bool { return v > b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
+fn beats_min(v: y_t, b: y_t) -> bool { return v < b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
+fn element(i: u32) {
+    let start = (i / p.inner) * p.len * p.inner + i % p.inner;
+    var b = y_t(x_at(start));
+    var at = 0u;
+    for (var k = 1u; k < p.len; k++) {
+        let v = y_t(x_at(start + k * p.inner));
+        if beats_$OP(v, b) { b = v; at = k; }
+    }
+    y_set(i, b);
+    ix_set(i, ix_t(at));
+}
+
+//# moments_rows
+//: x in float; mean out float32; m2 out float32
+//: len u32; inner u32
+// Mean and the sum of squared distances from it, for one row (or column) a workgroup: Welford's step, Chan's merge.
+var<workgroup> count_s: array<f32, 256>;
+var<workgroup> mean_s: array<f32, 256>;
+var<workgroup> m2_s: array<f32, 256>;
+fn group(g: u32, l: u32) {
+    let start = (g / p.inner) * p.len * p.inner + g % p.inner;
+    var n = 0.0;
+    var m = 0.0;
+    var s = 0.0;
+    for (var k = l; k < p.len; k += 256u) {
+        let v = x_at(start + k * p.inner);
+        n += 1.0;
+        let d = v - m;
+        m += d / n;
+        s += d * (v - m);
+    }
+    count_s[l] = n;
+    mean_s[l] = m;
+    m2_s[l] = s;
+    workgroupBarrier();
+    for (var w = 128u; w > 0u; w >>= 1u) {
+        if l < w && count_s[l + w] > 0.0 {
+            let a = count_s[l];
+            let b = count_s[l + w];
+            let d = mean_s[l + w] - mean_s[l];
+            let f = b / (a + b);
+            mean_s[l] += d * f;
+            m2_s[l] += m2_s[l + w] + d * d * a * f;
+            count_s[l] = a + b;
+        }
+        workgroupBarrier();
+    }
+    if l == 0u {
+        mean_set(g, mean_s[0]);
+        m2_set(g, m2_s[0]);
+    }
+}
+
+//# moments_columns
+//: x in float; mean out float32; m2 out float32
+//: len u32; inner u32
+// The same by one invocation a column, for short ones.
+fn element(i: u32) {
+    let start = (i / p.inner) * p.len * p.inner + i % p.inner;
+    var n = 0.0;
+    var m = 0.0;
+    var s = 0.0;
+    for (var k = 0u; k < p.len; k++) {
+        let v = x_at(start + k * p.inner);
+        n += 1.0;
+        let d = v - m;
+        m += d / n;
+        s += d * (v - m);
+    }
+    mean_set(i, m);
+    m2_set(i, s);
+}

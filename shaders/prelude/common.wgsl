@@ -44,3 +44,8 @@ fn rg_from_f16(w: u32) -> f32 {
     if m < 0x400u { return bitcast<f32>(sign | bitcast<u32>(f32(m) * 5.9604644775390625e-8f)); }
     return bitcast<f32>(sign | ((m << 13u) + 0x38000000u));
 }
+
+// Whether a float32 is NaN; for kernels over several types, whose integers convert to numbers.
+fn rg_odd(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}

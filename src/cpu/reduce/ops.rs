@@ -25,6 +25,8 @@ values!(f32, f64, i64, u8);
 /// A reduction: an accumulator takes in elements, and accumulators merge. Merging is associative but for rounding.
 pub trait Fold<T>: Send + Sync + 'static {
     const START: T;
+    /// The GPU kernel's name for it.
+    const NAME: &'static str;
     /// What reduces the results of parts.
     type Merge: Fold<T>;
     /// The accumulator `a` after element `v`.
@@ -52,6 +54,7 @@ pub struct MaxNumber;
 macro_rules! floats {
     ($($t:ty, $fma:ident);*) => {$(
         impl Fold<$t> for Sum {
+            const NAME: &'static str = "sum";
             const START: $t = 0.0;
             type Merge = Self;
             #[inline(always)]
@@ -64,6 +67,7 @@ macro_rules! floats {
             }
         }
         impl Fold<$t> for Squares {
+            const NAME: &'static str = "squares";
             const START: $t = 0.0;
             type Merge = Sum;
             #[inline(always)]
@@ -76,6 +80,7 @@ macro_rules! floats {
             }
         }
         impl Fold<$t> for Magnitudes {
+            const NAME: &'static str = "magnitudes";
             const START: $t = 0.0;
             type Merge = Sum;
             #[inline(always)]
@@ -88,6 +93,7 @@ macro_rules! floats {
             }
         }
         impl Fold<$t> for Prod {
+            const NAME: &'static str = "prod";
             const START: $t = 1.0;
             type Merge = Self;
             #[inline(always)]
@@ -100,6 +106,7 @@ macro_rules! floats {
             }
         }
         impl Fold<$t> for Max {
+            const NAME: &'static str = "max";
             const START: $t = <$t>::NEG_INFINITY;
             type Merge = Self;
             #[inline(always)]
@@ -113,6 +120,7 @@ macro_rules! floats {
             }
         }
         impl Fold<$t> for MaxMagnitude {
+            const NAME: &'static str = "max_magnitude";
             const START: $t = 0.0;
             type Merge = Max;
             #[inline(always)]
@@ -125,6 +133,7 @@ macro_rules! floats {
             }
         }
         impl Fold<$t> for Min {
+            const NAME: &'static str = "min";
             const START: $t = <$t>::INFINITY;
             type Merge = Self;
             #[inline(always)]
@@ -137,6 +146,7 @@ macro_rules! floats {
             }
         }
         impl Fold<$t> for MaxNumber {
+            const NAME: &'static str = "max_number";
             const START: $t = <$t>::NEG_INFINITY;
             type Merge = Self;
             #[inline(always)]
@@ -153,8 +163,9 @@ macro_rules! floats {
 floats!(f32, fma; f64, fma64);
 
 macro_rules! plain {
-    ($($op:ident, $t:ty, $start:expr, |$a:ident, $b:ident| $e:expr;)*) => {$(
+    ($($op:ident $name:literal, $t:ty, $start:expr, |$a:ident, $b:ident| $e:expr;)*) => {$(
         impl Fold<$t> for $op {
+            const NAME: &'static str = $name;
             const START: $t = $start;
             type Merge = Self;
             #[inline(always)]
@@ -169,10 +180,10 @@ macro_rules! plain {
     )*};
 }
 plain! {
-    Sum, i64, 0, |a, b| a.wrapping_add(b);
-    Prod, i64, 1, |a, b| a.wrapping_mul(b);
-    Max, i64, i64::MIN, |a, b| if b > a { b } else { a };
-    Min, i64, i64::MAX, |a, b| if b < a { b } else { a };
-    Max, u8, 0, |a, b| if b > a { b } else { a };
-    Min, u8, u8::MAX, |a, b| if b < a { b } else { a };
+    Sum "sum", i64, 0, |a, b| a.wrapping_add(b);
+    Prod "prod", i64, 1, |a, b| a.wrapping_mul(b);
+    Max "max", i64, i64::MIN, |a, b| if b > a { b } else { a };
+    Min "min", i64, i64::MAX, |a, b| if b < a { b } else { a };
+    Max "max", u8, 0, |a, b| if b > a { b } else { a };
+    Min "min", u8, u8::MAX, |a, b| if b < a { b } else { a };
 }

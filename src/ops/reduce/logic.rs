@@ -15,7 +15,6 @@ use crate::tensor::Tensor;
 
 /// `x != 0` as a contiguous bool tensor, any dtype.
 pub fn nonzero_mask(x: &Tensor) -> Result<Tensor> {
-    x.check_data("ne")?;
     let x = x.detach();
     if x.dtype() == Dtype::Bool {
         return copy::contiguous(&x);
@@ -36,7 +35,15 @@ pub fn nonzero_mask(x: &Tensor) -> Result<Tensor> {
 
 /// Whether any element is zero.
 pub fn any_equal_zero(x: &Tensor) -> Result<bool> {
-    Ok(nonzero_mask(x)?.data::<u8>().contains(&0))
+    all_set(&nonzero_mask(x)?).map(|all| !all)
+}
+
+/// Whether every element of a bool tensor is set; waits for a GPU.
+fn all_set(mask: &Tensor) -> Result<bool> {
+    if crate::gpu::holds(mask) {
+        return Ok(folded::<u8, Min>(mask, &vec![true; mask.ndim()])?.item()?.i64() != 0);
+    }
+    Ok(!copy::contiguous(mask)?.data::<u8>().contains(&0))
 }
 
 fn any_all(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, all: bool) -> Result<Tensor> {
@@ -47,6 +54,9 @@ fn any_all(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, all: bool) -> Result
     }
     let gone = reduced_dims(x.ndim(), dims)?;
     let kept = if all { folded::<u8, Min>(&mask, &gone)? } else { folded::<u8, Max>(&mask, &gone)? };
+    if crate::gpu::holds(&kept) {
+        return reshaped(&copy::to_dtype(&kept, out_dtype)?, &reduced_shape(x.shape(), &gone, keepdim));
+    }
     // A bool made from other memory may be any byte.
     let out = Tensor::empty(&reduced_shape(x.shape(), &gone, keepdim), Dtype::Bool, x.device())?;
     out.data_mut::<u8>().iter_mut().zip(kept.data::<u8>()).for_each(|(o, &v)| *o = (v != 0) as u8);
@@ -57,7 +67,7 @@ fn any_all(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, all: bool) -> Result
 pub fn count_nonzero(x: &Tensor, dims: Option<&[i64]>) -> Result<Tensor> {
     let gone = reduced_dims(x.ndim(), dims)?;
     let mask = nonzero_mask(x)?;
-    if x.dtype() == Dtype::Bool {
+    if x.dtype() == Dtype::Bool && !crate::gpu::holds(x) {
         // A bool made from other memory may be any byte.
         let ones = Tensor::empty(x.shape(), Dtype::Bool, x.device())?;
         ones.data_mut::<u8>().iter_mut().zip(mask.data::<u8>()).for_each(|(o, &v)| *o = (v != 0) as u8);
@@ -76,9 +86,9 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
         let (a, b) = (copy::contiguous(&a)?, copy::contiguous(&b)?);
         return Ok(a.data::<Pair<f64>>().iter().zip(b.data::<Pair<f64>>()).all(|(x, y)| x.0 == y.0 && x.1 == y.1));
     }
-    let eq = copy::contiguous(&call2(&ew::EQ, &a.detach(), &b.detach())?)?;
-    eq.check_data("equal")?;
-    Ok(!eq.data::<u8>().contains(&0))
+    let eq = call2(&ew::EQ, &a.detach(), &b.detach())?;
+    ensure!(eq.device() != crate::device::Device::Meta, NotImplemented, "equal: a meta tensor has no values");
+    all_set(&eq)
 }
 
 /// |a - b| <= atol + rtol |b|, element by element.
@@ -87,7 +97,12 @@ pub fn isclose(a: &Tensor, b: &Tensor, rtol: f64, atol: f64, equal_nan: bool) ->
     ensure!(rtol >= 0.0, Runtime, "rtol must be greater than or equal to zero, but got {rtol}");
     ensure!(atol >= 0.0, Runtime, "atol must be greater than or equal to zero, but got {atol}");
     // Halves are compared in f32; integers in f64, where differences of 32-bit numbers are exact.
-    let common = if a.dtype().is_integral() { Dtype::F64 } else { a.dtype() };
+    let common = match a.dtype() {
+        d if d.is_float() => d,
+        // No GPU has to have float64.
+        _ if crate::gpu::holds(a) => Dtype::F32,
+        _ => Dtype::F64,
+    };
     fn near(x: &[E]) -> E {
         let diff = (x[0] - x[1]).abs();
         let within = diff.le(par(1) + (par(0) * x[1]).abs());
@@ -110,7 +125,7 @@ pub fn isclose(a: &Tensor, b: &Tensor, rtol: f64, atol: f64, equal_nan: bool) ->
 pub fn is_nonzero(x: &Tensor) -> Result<bool> {
     ensure!(x.numel() != 0, Runtime, "Boolean value of Tensor with no values is ambiguous");
     ensure!(x.numel() == 1, Runtime, "Boolean value of Tensor with more than one value is ambiguous");
-    Ok(nonzero_mask(x)?.data::<u8>()[0] != 0)
+    Ok(nonzero_mask(x)?.item()?.i64() != 0)
 }
 
 pub fn register(r: &mut Registry) {
@@ -148,10 +163,7 @@ pub fn register(r: &mut Registry) {
         "fm",
         "allclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False) -> bool",
         "Whether isclose holds everywhere.",
-        |a| {
-            let close = copy::contiguous(&isclose(a.t(0), a.t(1), a.f(2), a.f(3), a.b(4))?)?;
-            Ok((!close.data::<u8>().contains(&0)).into())
-        },
+        |a| all_set(&isclose(a.t(0), a.t(1), a.f(2), a.f(3), a.b(4))?).map(Ret::from),
     );
     r.op("fm", "is_nonzero(Tensor self) -> bool", "Whether the single element is nonzero.", |a| {
         is_nonzero(a.t(0)).map(Ret::from)

@@ -103,7 +103,6 @@ fn summands(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
 
 /// The sum in the accumulation dtype, reduced dimensions kept.
 fn sum_wide(x: &Tensor, gone: &[bool], dtype: Dtype) -> Result<Tensor> {
-    x.check_data("sum")?;
     let from = summands(x, dtype)?;
     match sum_acc(dtype) {
         Dtype::F32 => run::folded::<f32, Sum>(&from, gone),
@@ -162,6 +161,17 @@ pub fn reduced_count(shape: &[usize], gone: &[bool]) -> usize {
     shape.iter().zip(gone).filter(|(_, g)| **g).map(|(&s, _)| s).product()
 }
 
+/// A fresh sum of the CPU divided by a count.
+fn divided(wide: Tensor, n: f64) -> Tensor {
+    match wide.dtype() {
+        Dtype::F32 => wide.data_mut::<f32>().iter_mut().for_each(|v| *v /= n as f32),
+        Dtype::F64 => wide.data_mut::<f64>().iter_mut().for_each(|v| *v /= n),
+        Dtype::C64 => wide.data_mut::<Pair<f32>>().iter_mut().for_each(|v| *v = Pair(v.0 / n as f32, v.1 / n as f32)),
+        _ => wide.data_mut::<Pair<f64>>().iter_mut().for_each(|v| *v = Pair(v.0 / n, v.1 / n)),
+    }
+    wide
+}
+
 /// Mean over `dims`. Differentiable.
 pub fn mean(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     let d = dtype.unwrap_or(x.dtype());
@@ -182,12 +192,7 @@ pub fn mean(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dtype
     let gone = reduced_dims(x.ndim(), dims)?;
     let wide = sum_wide(x, &gone, d)?;
     let n = reduced_count(x.shape(), &gone) as f64;
-    match wide.dtype() {
-        Dtype::F32 => wide.data_mut::<f32>().iter_mut().for_each(|v| *v /= n as f32),
-        Dtype::F64 => wide.data_mut::<f64>().iter_mut().for_each(|v| *v /= n),
-        Dtype::C64 => wide.data_mut::<Pair<f32>>().iter_mut().for_each(|v| *v = Pair(v.0 / n as f32, v.1 / n as f32)),
-        _ => wide.data_mut::<Pair<f64>>().iter_mut().for_each(|v| *v = Pair(v.0 / n, v.1 / n)),
-    }
+    let wide = if crate::gpu::holds(&wide) { call2s(&ew::DIV, &wide, n)? } else { divided(wide, n) };
     let out = reshaped(&copy::to_dtype(&wide, d)?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (full, back) = (x.dims(), x.dtype());
     let with_ones = reduced_shape(x.shape(), &gone, true);
@@ -203,7 +208,6 @@ pub fn nansum(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dty
     }
     let out_dtype = sum_dtype(x.dtype(), dtype);
     let gone = reduced_dims(x.ndim(), dims)?;
-    x.check_data("nansum")?;
     let nan = call1(&ew::ISNAN, &x.detach())?;
     let clean = choose(&nan, 0.0, &x.detach(), x.dtype())?;
     let kept = copy::to_dtype(&sum_wide(&clean, &gone, out_dtype)?, out_dtype)?;
@@ -233,7 +237,6 @@ pub fn nanmean(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, dtype: Option<Dt
 pub fn prod(x: &Tensor, dim: Option<i64>, keepdim: bool, dtype: Option<Dtype>) -> Result<Tensor> {
     let dims: Option<SmallVec<[i64; 1]>> = dim.map(|d| smallvec![d]);
     let gone = reduced_dims(x.ndim(), dims.as_deref())?;
-    x.check_data("prod")?;
     let out_dtype = sum_dtype(x.dtype(), dtype);
     let from = summands(x, out_dtype)?;
     let with_ones = reduced_shape(x.shape(), &gone, true);

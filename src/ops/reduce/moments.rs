@@ -1,6 +1,6 @@
 //! Spread: var, std, var_mean, std_mean, cov, corrcoef.
 
-use super::run::moments_over;
+use super::run::{self, moments_over};
 use super::tools::*;
 use super::{mean, reduced_count, reduced_dims, reduced_shape, sum};
 use crate::autograd::{record, record_many, save, save_output};
@@ -34,7 +34,6 @@ fn moments(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, correction: f64, roo
         Runtime,
         "std and var only support floating point and complex dtypes"
     );
-    x.check_data("var")?;
     if x.dtype().is_complex() {
         return complex_moments(x, dims, keepdim, correction, root);
     }
@@ -46,6 +45,12 @@ fn moments(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, correction: f64, roo
             "{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel divided by output numel)."
         ));
     }
+    let shape = reduced_shape(x.shape(), &gone, keepdim);
+    let with_ones = reduced_shape(x.shape(), &gone, true);
+    if crate::gpu::holds(x) {
+        return moments_on_gpu(x, &gone, &shape, with_ones, dof, root);
+    }
+    x.check_data("var")?;
     let rows = match wide_dtype(x.dtype()) {
         Dtype::F64 => moments_over::<f64>(x, &gone)?,
         _ => moments_over::<f32>(x, &gone)?,
@@ -58,9 +63,26 @@ fn moments(x: &Tensor, dims: Option<&[i64]>, keepdim: bool, correction: f64, roo
         // There is no mean of nothing.
         *m = if row.count == 0.0 { f64::NAN } else { row.mean };
     }
-    let shape = reduced_shape(x.shape(), &gone, keepdim);
     let finish = |t: Tensor| reshaped(&copy::to_dtype(&t, x.dtype())?, &shape);
-    Ok(Moments { spread: finish(spread)?, mean: finish(mean)?, with_ones: reduced_shape(x.shape(), &gone, true), dof })
+    Ok(Moments { spread: finish(spread)?, mean: finish(mean)?, with_ones, dof })
+}
+
+fn moments_on_gpu(
+    x: &Tensor,
+    gone: &[bool],
+    shape: &[usize],
+    with_ones: crate::layout::Dims,
+    dof: f64,
+    root: bool,
+) -> Result<Moments> {
+    let count = reduced_count(x.shape(), gone);
+    let (mean, m2) = run::moments_on_gpu(x, gone)?;
+    let spread = call2s(&ew::DIV, &m2, dof.max(0.0))?;
+    let spread = if root { call1(&ew::SQRT, &spread)? } else { spread };
+    // There is no mean of nothing.
+    let mean = if count == 0 { Tensor::full(mean.shape(), f64::NAN, mean.dtype(), mean.device())? } else { mean };
+    let finish = |t: Tensor| reshaped(&copy::to_dtype(&t, x.dtype())?, shape);
+    Ok(Moments { spread: finish(spread)?, mean: finish(mean)?, with_ones, dof })
 }
 
 /// The spread of a complex tensor is that of its two parts together.

@@ -94,6 +94,9 @@ pub fn common_norm(x: &Tensor, p: f64, gone: &[bool]) -> Result<Option<Tensor>> 
             (false, false) => folded::<f32, MaxMagnitude>(x, gone)?,
         }));
     }
+    if crate::gpu::holds(x) && !double {
+        return Ok(Some(call1(&ew::SQRT, &folded::<f32, Squares>(x, gone)?)?));
+    }
     if !double {
         let kept = folded::<f32, Squares>(x, gone)?;
         // Squares that neither overflow nor vanish; NaN is for the other way too.
@@ -217,10 +220,21 @@ pub fn vector_norm(x: &Tensor, p: f64, dims: Option<&[i64]>, keepdim: bool, dtyp
             }
         }
     }
-    x.check_data("linalg.vector_norm")?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
     let kept = match common_norm(x, p, &gone)? {
         Some(kept) => kept,
+        None if crate::gpu::holds(x) => {
+            // |x|^p as an elementwise result, summed.
+            let size = call1(&ew::ABS, &x.detach())?;
+            if p == f64::NEG_INFINITY {
+                super::extreme::over(&size, dims.unwrap_or(&[]), true, false)?
+            } else if p == 0.0 {
+                sum(&call2s(&ew::NE, &size, 0.0)?, dims, true, Some(d))?
+            } else {
+                let power = |t: &Tensor, e: f64| ew::pow(crate::expr::Operand::T(t.clone()), crate::expr::Operand::S(e.into()));
+                power(&sum(&power(&size, p)?, dims, true, None)?, 1.0 / p)?
+            }
+        }
         None => {
             let wide = if d.is_complex() { x.detach() } else { wide(x)? };
             let b = block(&wide, &gone)?;

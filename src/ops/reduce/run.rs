@@ -9,6 +9,7 @@ use crate::dtype::{Dtype, Element};
 use crate::error::Result;
 use crate::expr::eval::Compute;
 use crate::expr::pending::Tiles;
+use crate::gpu;
 use crate::layout::Dims;
 use crate::ops::{copy, view};
 use crate::tensor::Tensor;
@@ -152,6 +153,9 @@ pub fn folded<T: Kernel, O: Fold<T>>(x: &Tensor, gone: &[bool]) -> Result<Tensor
     let x = Ordered::new(x)?;
     let gone = x.flags(gone);
     let mut left = groups(x.x.shape(), &gone);
+    if gpu::holds(&x.x) {
+        return folded_on_gpu::<T, O>(&x, &gone, left);
+    }
     let out = Tensor::empty(&x.kept(&gone), T::DTYPE, x.x.device())?;
     let to = out.data_mut::<T>();
     let Some((mut at, mut shape)) = stage(&left) else {
@@ -181,6 +185,28 @@ pub fn folded<T: Kernel, O: Fold<T>>(x: &Tensor, gone: &[bool]) -> Result<Tensor
     }
 }
 
+/// [`folded`] by kernels of the GPU, the same stages.
+fn folded_on_gpu<T: Kernel, O: Fold<T>>(x: &Ordered, gone: &[bool], mut left: SmallVec<[(usize, bool); 8]>) -> Result<Tensor> {
+    let (name, merge) = (O::NAME, <O::Merge as Fold<T>>::NAME);
+    let start = O::START.to_scalar();
+    let shape = |s: Shape| gpu::reduce::Shape { outer: s.outer, len: s.len, inner: s.inner };
+    let mut part = match stage(&left) {
+        None => {
+            let n = x.x.numel();
+            gpu::reduce::fold(&x.x, shape(Shape { outer: n, len: 1, inner: 1 }), name, merge, T::DTYPE, start)?
+        }
+        Some((at, s)) => {
+            left.remove(at);
+            gpu::reduce::fold(&x.x, shape(s), name, merge, T::DTYPE, start)?
+        }
+    };
+    while let Some((at, s)) = stage(&left) {
+        left.remove(at);
+        part = gpu::reduce::fold(&part, shape(s), merge, merge, T::DTYPE, start)?;
+    }
+    x.restore(super::reshaped(&part, &x.kept(gone))?)
+}
+
 struct Finding<'a, T, O> {
     shape: Shape,
     best: &'a mut [T],
@@ -205,6 +231,11 @@ pub fn extreme_along<T: Kernel, O: Extreme<T>>(x: &Tensor, d: usize) -> Result<(
         inner: s.iter().skip(place + 1).product(),
     };
     let kept = x.kept(&gone);
+    if gpu::holds(&x.x) {
+        let s = gpu::reduce::Shape { outer: shape.outer, len: shape.len, inner: shape.inner };
+        let (best, index) = gpu::reduce::extreme(&x.x, s, O::NAME)?;
+        return Ok((x.restore(super::reshaped(&best, &kept)?)?, x.restore(super::reshaped(&index, &kept)?)?));
+    }
     let best = Tensor::empty(&kept, T::DTYPE, x.x.device())?;
     let index = Tensor::empty(&kept, Dtype::I64, x.x.device())?;
     T::visit(&x.x, Finding { shape, best: best.data_mut::<T>(), index: index.data_mut::<i64>(), op: PhantomData::<O> });
@@ -219,6 +250,19 @@ impl<T: Spread> Visit<T> for Measuring<'_> {
     fn on<S: Source<T>>(self, source: &S) {
         moments::<T, S>(source, self.shape, self.out);
     }
+}
+
+/// Mean, and sum of squared distances from it, on a GPU: float32, in row-major order of what is kept.
+pub fn moments_on_gpu(x: &Tensor, gone: &[bool]) -> Result<(Tensor, Tensor)> {
+    let mut x = x.detach();
+    let mut left = groups(x.shape(), gone);
+    if left.iter().filter(|g| g.1).count() > 1 {
+        let (rows, outer, len) = super::rows(&x, gone)?;
+        (x, left) = (rows, SmallVec::from_slice(&[(outer, false), (len, true)]));
+    }
+    let x = copy::contiguous(&x)?;
+    let s = stage(&left).map_or(Shape { outer: x.numel(), len: 1, inner: 1 }, |s| s.1);
+    gpu::reduce::moments(&x, gpu::reduce::Shape { outer: s.outer, len: s.len, inner: s.inner })
 }
 
 /// Moments over the dimensions that `gone` marks, one for each result in row-major order.
