@@ -45,7 +45,9 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
         return Ok(());
     }
     let safe;
-    let src = if src.same_storage(dst) && src.layout() != dst.layout() {
+    let src = if src.same_storage(dst) && src.layout() == dst.layout() && src.dtype() == dst.dtype() {
+        return Ok(()); // x[i] += y writes the view that it has changed
+    } else if src.same_storage(dst) {
         safe = clone_dense(&src.detach())?;
         &safe
     } else {
