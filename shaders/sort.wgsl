@@ -5,6 +5,8 @@
 // Whether a key of a float stands for NaN.
 fn is_top(k: x_t) -> bool { return k + x_t(1) < k; }
 
+// `flip`: 0 the order as it is, 1 turned round, 2 turned round but for NaN, which stays the greatest.
+
 //# keys_of_floats
 //: x in float; y out int32
 //: flip u32
@@ -13,7 +15,7 @@ fn element(i: u32) {
     var k = bitcast<i32>(v);
     if k < 0 { k = k ^ 0x7fffffff; }
     if v == 0.0 { k = 0; }
-    if rg_isnan(v) { k = 0x7fffffff; }
+    if rg_isnan(v) { k = select(0x7fffffff, ~0x7fffffff, p.flip == 2u); }
     y_set(i, select(k, ~k, p.flip != 0u));
 }
 
@@ -27,7 +29,7 @@ fn element(i: u32) {
     var k = bits;
     if k < 0li { k = k ^ top; }
     if (bits & top) == 0li { k = 0li; }
-    if (bits & top) > 0x7ff0000000000000li { k = top; }
+    if (bits & top) > 0x7ff0000000000000li { k = select(top, ~top, p.flip == 2u); }
     y_set(i, select(k, ~k, p.flip != 0u));
 }
 
@@ -306,9 +308,9 @@ fn group(bin: u32, l: u32) {
 //: x in float32; edge in float32; y inout int32
 //: dims u32; dim u32; edges u32; find u32
 // The bin of every point, a dimension at a time: -1 outside. `find` as in `src/ops/sort/histogram.rs`.
-fn search(v: f32, from: u32, to: u32) -> u32 {
-    var low = from;
-    var high = to;
+fn search(v: f32, begin: u32, end: u32) -> u32 {
+    var low = begin;
+    var high = end;
     while low < high {
         let mid = low + (high - low) / 2u;
         if edge_at(mid) <= v { low = mid + 1u; } else { high = mid; }

@@ -10,9 +10,19 @@ use crate::tensor::Tensor;
 /// Elements that a workgroup sorts in its memory.
 const RUN: usize = 1024;
 
-/// Integers that order as the elements of a real tensor do, NaN last; with `flip`, the other way round. int32, or int64 for
-/// dtypes of 64 bits; contiguous.
-pub fn keys(x: &Tensor, flip: bool) -> Result<Tensor> {
+/// In which order keys are.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// As the values, NaN last.
+    Up,
+    /// The other way round, NaN first.
+    Down,
+    /// The other way round, but NaN last.
+    DownToNan,
+}
+
+/// Integers that order as the elements of a real tensor do: int32, or int64 for dtypes of 64 bits; contiguous.
+pub fn keys(x: &Tensor, way: Way) -> Result<Tensor> {
     let x = copy::contiguous(&x.detach())?;
     let (name, dtype) = match x.dtype() {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => ("keys_of_floats", Dtype::I32),
@@ -24,7 +34,7 @@ pub fn keys(x: &Tensor, flip: bool) -> Result<Tensor> {
     // The bits of a float64 are all that is needed of it.
     let x = if x.dtype() == Dtype::F64 { Tensor::from_parts(x.storage().clone(), x.layout().clone(), Dtype::I64) } else { x };
     let out = Tensor::empty(x.shape(), dtype, x.device())?;
-    call(name, &[&x, &out], &[flip as u32], x.numel())?;
+    call(name, &[&x, &out], &[way as u32], x.numel())?;
     Ok(out)
 }
 
@@ -113,7 +123,7 @@ pub struct Groups {
 /// Groups equal ones among `n` slices of `x` that are neighbours, in sorted order if that is wanted. Waits for the GPU: their
 /// number is needed.
 pub fn groups(x: &Tensor, n: usize, sorted: bool) -> Result<Groups> {
-    let keys = keys(x, false)?;
+    let keys = keys(x, Way::Up)?;
     let len = keys.numel() / n.max(1);
     let flat = |t: &Tensor, n: usize| Ok::<_, crate::error::Error>(t.alias(Layout::strided(&[n], &[1], t.layout().offset)?));
     let order = if !sorted {
@@ -155,9 +165,9 @@ pub fn searchsorted(x: &Tensor, sorter: Option<&Tensor>, v: &Tensor, each: Optio
 pub fn isin(x: &Tensor, test: &Tensor, invert: bool) -> Result<Tensor> {
     let out = Tensor::empty(x.shape(), Dtype::Bool, x.device())?;
     let flat = crate::ops::view::reshape_to(&test.detach(), &[test.numel()])?;
-    let sorted = rows(&keys(&flat, false)?)?.0;
+    let sorted = rows(&keys(&flat, Way::Up)?)?.0;
     let params = [test.numel() as u32, has_nan(x.dtype()), invert as u32];
-    call("isin", &[&sorted, &keys(x, false)?, &out], &params, x.numel())?;
+    call("isin", &[&sorted, &keys(x, Way::Up)?, &out], &params, x.numel())?;
     Ok(out)
 }
 
@@ -172,7 +182,7 @@ pub fn count(x: &Tensor, bins: usize) -> Result<Tensor> {
 /// The sums of weights (float32) of what has each number below `bins` in `x` (int32 or int64).
 pub fn weigh(x: &Tensor, weights: &Tensor, bins: usize) -> Result<Tensor> {
     let out = Tensor::empty(&[bins], Dtype::F32, x.device())?;
-    let (sorted, order) = rows(&keys(x, false)?)?;
+    let (sorted, order) = rows(&keys(x, Way::Up)?)?;
     call("weigh", &[&sorted, &order, &copy::contiguous(&weights.detach())?, &out], &[x.numel() as u32], bins)?;
     Ok(out)
 }
@@ -189,9 +199,4 @@ pub fn bins(points: &Tensor, edges: &[Tensor], find: u32) -> Result<Tensor> {
         call("histogram_bins", &[points, e, &out], &params, n)?;
     }
     Ok(out)
-}
-
-/// The stable order along the last dimension of `x`, int64.
-pub fn order(x: &Tensor, descending: bool) -> Result<Tensor> {
-    copy::to_dtype(&rows(&keys(x, descending)?)?.1, Dtype::I64)
 }

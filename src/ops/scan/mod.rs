@@ -220,7 +220,7 @@ pub fn cumextreme(x: &Tensor, dim: i64, max: bool) -> Result<(Tensor, Tensor)> {
     ensure!(!x.dtype().is_complex(), NotImplemented, "\"{name}_helper_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     check(x, name)?;
     if gpu::holds(x) {
-        let keys = gpu::sort::keys(&x.detach(), !max)?;
+        let keys = gpu::sort::keys(x, if max { gpu::sort::Way::Up } else { gpu::sort::Way::DownToNan })?;
         let b = along(&keys, d)?;
         let index = Tensor::empty(x.shape(), Dtype::I64, x.device())?;
         gpu::scan::greatest(&b.data, &index, on_gpu(&b, false))?;

@@ -64,7 +64,8 @@ fn check(x: &Tensor, name: &str) -> Result<()> {
 
 /// The keys of a tensor on a GPU, sorted along `d`, and their positions; dimension `d` is last.
 fn sorted_keys(x: &Tensor, d: usize, descending: bool) -> Result<(Tensor, Tensor)> {
-    gpu::sort::rows(&gpu::sort::keys(&last(&x.detach(), d)?, descending)?)
+    use gpu::sort::Way;
+    gpu::sort::rows(&gpu::sort::keys(&last(&x.detach(), d)?, if descending { Way::Down } else { Way::Up })?)
 }
 
 /// The stable order of the elements along `d`.
