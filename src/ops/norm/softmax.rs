@@ -6,6 +6,7 @@ use crate::cpu::softmax::{self as kernels, Mode};
 use crate::dispatch;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::wrap_dim;
 use crate::ops::elementwise::{EXP, NEG, mul, sub};
 use crate::ops::norm::num::op1;
@@ -62,6 +63,9 @@ fn forward(x: &Tensor, dim: usize, mode: Mode) -> Result<Tensor> {
         return x.empty_like();
     }
     let (n, inner) = split(x, dim);
+    if gpu::holds(x) {
+        return gpu::softmax::forward(x, n, inner, mode);
+    }
     let from = dense(x)?;
     let out = from.empty_like()?;
     dispatch!(float name, from.dtype(), T => kernels::forward(from.data::<T>(), out.data_mut::<T>(), n, inner, mode));
@@ -78,8 +82,11 @@ pub fn backward(g: &Tensor, y: &Tensor, dim: usize, log: bool) -> Result<Tensor>
             mul(y, &sub(g, &sum_keep(&mul(g, y)?, &d)?)?)
         };
     }
-    g.check_data("softmax_backward")?;
     let (n, inner) = split(y, dim);
+    if gpu::holds(y) {
+        return gpu::softmax::backward(g, y, n, inner, log);
+    }
+    g.check_data("softmax_backward")?;
     let yd = dense(y)?;
     let gd = if inner == 1 { rows_or_one(g, dim)? } else { dense(g)? };
     let out = yd.empty_like()?;

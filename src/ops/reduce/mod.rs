@@ -278,13 +278,19 @@ pub fn logsumexp(x: &Tensor, dims: &[i64], keepdim: bool) -> Result<Tensor> {
     let x = &if x.dtype().is_integral() { copy::to_dtype(x, crate::dtype::default_dtype())? } else { x.clone() };
     ensure!(x.dtype().is_float(), NotImplemented, "\"logsumexp\" not implemented for '{}'", x.dtype().scalar_name());
     let gone = reduced_dims(x.ndim(), Some(dims))?;
-    x.check_data("logsumexp")?;
     let with_ones = reduced_shape(x.shape(), &gone, true);
-    let (data, _, len) = rows(&wide(x)?, &gone)?;
-    let kept = Tensor::empty(&with_ones, data.dtype(), x.device())?;
-    crate::dispatch!(float "logsumexp", data.dtype(), T => {
-        crate::cpu::softmax::logsumexp(data.data::<T>(), len, kept.data_mut::<T>());
-    });
+    let kept = if crate::gpu::holds(x) {
+        let (data, _, len) = rows(x, &gone)?;
+        crate::gpu::softmax::logsumexp(&data, len, &with_ones)?
+    } else {
+        x.check_data("logsumexp")?;
+        let (data, _, len) = rows(&wide(x)?, &gone)?;
+        let kept = Tensor::empty(&with_ones, data.dtype(), x.device())?;
+        crate::dispatch!(float "logsumexp", data.dtype(), T => {
+            crate::cpu::softmax::logsumexp(data.data::<T>(), len, kept.data_mut::<T>());
+        });
+        kept
+    };
     let out = reshaped(&copy::to_dtype(&kept, x.dtype())?, &reduced_shape(x.shape(), &gone, keepdim))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("LogsumexpBackward0", &[x], out, move |ctx, g| {
