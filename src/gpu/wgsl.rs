@@ -79,6 +79,7 @@ macro_rules! files {
 static FILES: &[(&str, &str)] = files! {
     "attention.wgsl"
     "conv.wgsl"
+    "distance.wgsl"
     "embedding.wgsl"
     "fill.wgsl"
     "index.wgsl"
