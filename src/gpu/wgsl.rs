@@ -88,6 +88,7 @@ static FILES: &[(&str, &str)] = files! {
     "matmul.wgsl"
     "moments.wgsl"
     "norm.wgsl"
+    "numeric.wgsl"
     "optim.wgsl"
     "pool.wgsl"
     "random.wgsl"
