@@ -227,6 +227,14 @@ impl Storage {
         if p.is_null() { self.compute() } else { p }
     }
 
+    /// Computes a pending content, wherever it belongs.
+    pub fn settle(&self) {
+        match &self.owner {
+            Owner::Gpu(_) => drop(self.buffer().unwrap_or_else(|e| raise(e))),
+            _ => drop(self.ptr()),
+        }
+    }
+
     /// [`Storage::ptr`] for writing: what is pending and reads this memory is computed first.
     #[inline]
     pub fn ptr_mut(&self) -> *mut u8 {
@@ -279,10 +287,7 @@ impl Storage {
         let readers = self.extra.get().map(|e| std::mem::take(&mut *e.readers.lock())).unwrap_or_default();
         for r in readers {
             let Some(s) = r.upgrade() else { continue };
-            match &s.owner {
-                Owner::Gpu(_) => drop(s.buffer().unwrap_or_else(|e| raise(e))),
-                _ => drop(s.ptr()),
-            }
+            s.settle();
         }
     }
 

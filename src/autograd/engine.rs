@@ -146,7 +146,7 @@ fn accumulate(leaf: &Tensor, g: Tensor, create: bool) -> Result<()> {
             } else {
                 crate::ops::copy::clone_dense(&g.detach())?
             };
-            own.ptr(); // what is still pending would keep the activations
+            own.storage().settle(); // what is still pending would keep the activations
             leaf.set_grad(Some(own));
         }
         Some(old) if !create && !old.requires_grad() && old.dtype() == g.dtype() => {

@@ -153,10 +153,7 @@ pub fn record(
     let (ops, leaves) = size?;
     for t in &leaves {
         // Tensors are read as memory; one that is pending is computed now.
-        match device {
-            Device::Cpu => drop(t.ptr()),
-            _ => drop(t.storage().buffer().ok()?),
-        }
+        t.storage().settle();
     }
     for a in &args {
         if let Arg::Expr(e) = a {

@@ -4,6 +4,7 @@ use super::call;
 use crate::dispatch;
 use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
+use crate::storage::Storage;
 use crate::tensor::Tensor;
 
 /// The bytes of one element, repeated to two words.
@@ -37,12 +38,14 @@ pub fn fill_fresh(t: &Tensor, value: Scalar) -> Result<()> {
     if t.dtype() == Dtype::C128 {
         return Err(super::refuse("fill", t.dtype(), gpu));
     }
+    // Elements that are narrower than a word may end inside of the last one.
+    let memory = Storage::on_gpu(t.storage().buffer_mut()?.clone(), words * 4, t.device());
     let piece = gpu.info().max_binding / 4;
     let mut at = 0;
     while at < words {
         let n = piece.min(words - at);
         // The memory as words.
-        let view = Tensor::from_parts(t.storage().clone(), crate::layout::Layout::strided(&[n], &[1], at)?, Dtype::I32);
+        let view = Tensor::from_parts(memory.clone(), crate::layout::Layout::strided(&[n], &[1], at)?, Dtype::I32);
         call("fill", &[&view], &[low, high], n)?;
         at += n;
     }

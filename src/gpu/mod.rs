@@ -150,12 +150,13 @@ pub(crate) struct Window {
     pub offset: u32,
 }
 
-/// The bytes of memory that a tensor reaches.
+/// The bytes of memory that a tensor reaches; strides may be negative.
 fn reach(t: &Tensor) -> (usize, usize) {
-    let size = t.dtype().size();
-    let first = t.layout().offset;
-    let span: isize = t.shape().iter().zip(t.strides()).map(|(&n, &s)| (n.max(1) as isize - 1) * s).sum();
-    (first * size, (first + span.max(0) as usize + 1) * size)
+    let (size, first) = (t.dtype().size(), t.layout().offset);
+    let spans = || t.shape().iter().zip(t.strides()).map(|(&n, &s)| (n.max(1) as isize - 1) * s);
+    let below: isize = spans().filter(|s| *s < 0).sum();
+    let above: isize = spans().filter(|s| *s > 0).sum();
+    (first.saturating_add_signed(below) * size, (first + above as usize + 1) * size)
 }
 
 /// Whether a kernel can bind all of a tensor at once; if not, the op has to be split.
@@ -180,7 +181,7 @@ pub(crate) fn window(t: &Tensor, gpu: &Gpu) -> Result<Window> {
         gpu.info().name,
         gpu.info().max_binding
     );
-    Ok(Window { at, len, offset: ((start - at) / t.dtype().size()) as u32 })
+    Ok(Window { at, len, offset: (t.layout().offset - at / t.dtype().size()) as u32 })
 }
 
 /// A kernel from `shaders/` with what it works on.

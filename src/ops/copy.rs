@@ -43,6 +43,11 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
         src
     };
     if src.device() != dst.device() {
+        // A number goes as a parameter.
+        if gpu::holds(dst) && src.device() == Device::Cpu && src.strides().iter().all(|s| *s == 0) && !dst.dtype().is_complex() {
+            let v = Tensor::scalar(src.at(0), dst.dtype());
+            return gpu::elementwise::run(identity(), &[Operand::S(v.item()?)], &[], dst.dtype(), &dst.detach());
+        }
         let moved = transfer::move_to(src, dst.device())?;
         return copy_raw(dst, &moved);
     }
@@ -103,7 +108,7 @@ fn copy_on_gpu(dst: &Tensor, src: &Tensor) -> Result<()> {
 }
 
 /// A complex tensor as real numbers, with a last dimension of 2.
-fn pairs(x: &Tensor) -> Result<Tensor> {
+pub fn pairs(x: &Tensor) -> Result<Tensor> {
     let l = x.layout();
     let (mut shape, mut strides) = (l.shape.clone(), l.strides.clone());
     shape.push(2);

@@ -24,6 +24,17 @@ pub(crate) fn t(x: &Tensor) -> Operand {
     Operand::T(x.clone())
 }
 
+/// Values where a tensor of a GPU is: one number may come from the CPU.
+pub(crate) fn beside(values: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if values.device() == x.device() || values.numel() != 1 {
+        return Ok(values.clone());
+    }
+    if values.dtype().is_complex() {
+        return crate::ops::copy::to_device(&values.detach(), x.device());
+    }
+    Tensor::full(values.shape(), values.detach().item()?, values.dtype(), x.device())
+}
+
 /// Whether a number can be stored in a dtype without overflow.
 fn fits(s: Scalar, d: Dtype) -> bool {
     let whole = |lo: f64, hi: f64| match s {

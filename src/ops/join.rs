@@ -4,6 +4,7 @@ pub mod arrange;
 pub mod cat;
 pub mod matrix;
 pub mod pad;
+mod pieces;
 pub mod split;
 pub mod views;
 

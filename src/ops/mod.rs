@@ -13,6 +13,7 @@ pub mod copy;
 pub mod creation;
 pub mod elementwise;
 pub mod embedding;
+pub mod fallback;
 pub mod fft;
 pub mod index;
 pub mod inplace;
@@ -223,9 +224,13 @@ impl Op {
         if autocast::state().0
             && let Some(cast) = autocast::cast(self.schema.name, args)?
         {
-            return self.run_as_given(&cast);
+            return self.run_here(&cast);
         }
-        self.run_as_given(args)
+        self.run_here(args)
+    }
+
+    fn run_here(&self, args: &Args) -> Result<Ret> {
+        if fallback::enabled() { fallback::run(self, args) } else { self.run_as_given(args) }
     }
 
     fn run_as_given(&self, args: &Args) -> Result<Ret> {

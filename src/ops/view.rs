@@ -7,6 +7,7 @@ use super::{Registry, Ret, copy, reduce};
 use crate::autograd::{Ctx, Grads, needs_grad, record, record_many};
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, Layout, Strides, infer_size, show, sizes, wrap_dim};
 use crate::storage::Storage;
 use crate::tensor::Tensor;
@@ -98,6 +99,10 @@ fn place(g: &Tensor, shape: &Dims, f: &LayoutFn) -> Result<Tensor> {
 fn add_strided(slot: &Tensor, g: &Tensor) -> Result<()> {
     if !slot.layout().overlaps_itself() {
         return copy::copy_raw(slot, &g.detach());
+    }
+    if gpu::holds(slot) {
+        let lanes = gpu::index::Lanes::places(slot.layout(), slot.device())?;
+        return gpu::index::combine(slot, &lanes, &copy::contiguous(&g.detach())?, "add");
     }
     slot.check_data("add")?;
     let g = copy::contiguous(&g.detach())?;

@@ -5,6 +5,7 @@ mod autograd;
 mod call;
 mod convert;
 mod dlpack;
+mod gpu;
 mod index;
 mod interop;
 mod memory;
@@ -82,6 +83,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     interop::register(m)?;
     memory::register(m)?;
     dlpack::register(m)?;
+    gpu::register(m)?;
     autograd::register(m)?;
     index::register(m)?;
     m.add("DeviceLostError", m.py().get_type::<DeviceLostError>())?;

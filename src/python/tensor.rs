@@ -215,10 +215,18 @@ impl PyTensor {
     fn storage_offset(&self) -> usize {
         self.t.read().layout().offset
     }
-    /// The address of the first element (0 for a tensor without elements).
+    /// The address of the first element (0 for a tensor without elements); on a GPU a number that tells blocks of memory apart.
     fn data_ptr(&self) -> PyResult<usize> {
         let t = self.t.read();
-        Ok(if t.numel() == 0 || t.device() != Device::Cpu { 0 } else { guarded("data_ptr", || Ok(t.exposed() as usize))? })
+        match t.device() {
+            _ if t.numel() == 0 => Ok(0),
+            Device::Cpu => guarded("data_ptr", || Ok(t.exposed() as usize)),
+            Device::Gpu(_) => {
+                let block = guarded("data_ptr", || Ok(std::sync::Arc::as_ptr(t.storage().buffer_mut()?) as usize))?;
+                Ok(block + t.layout().offset * t.dtype().size())
+            }
+            _ => Ok(0),
+        }
     }
     #[pyo3(signature = (memory_format=None))]
     fn is_contiguous(&self, memory_format: Option<&Bound<'_, super::types::PyMemoryFormat>>) -> PyResult<bool> {

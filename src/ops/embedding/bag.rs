@@ -3,12 +3,14 @@
 use super::rows::{Lookup, frequencies, gather, padding, renorm, scatter};
 use crate::autograd::{Grads, record, save};
 use crate::cpu::float::Float;
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
+use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::show;
 use crate::ops::elementwise::mul;
 use crate::ops::norm::num::{dense, dense_as};
-use crate::ops::{Args, Registry, Ret, copy, reduce, view, warn};
+use crate::ops::{Args, Registry, Ret, copy, elementwise as ew, index, reduce, view, warn};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::smallvec;
@@ -49,11 +51,27 @@ fn whole(t: &Tensor, what: &str) -> Result<Tensor> {
         t.type_name()
     );
     ensure!(t.ndim() == 1, Runtime, "embedding_bag: {what} has to be a 1D Tensor, got {} dimensions", t.ndim());
-    t.check_data("embedding_bag")?;
+    if !gpu::holds(t) {
+        t.check_data("embedding_bag")?;
+    }
     copy::contiguous(&copy::to_dtype(&t.detach(), Dtype::I64)?)
 }
 
 impl Bag<'_> {
+    fn pad(&self, rows: usize) -> Result<Option<usize>> {
+        match self.padding {
+            None => Ok(None),
+            Some(p) => match padding(Some(p), rows) {
+                Ok(p) => Ok(p),
+                Err(_) => bail!(
+                    Runtime,
+                    "padding_idx must be within the number of embeddings, -{rows} through {}, but got {p}",
+                    rows as i64 - 1
+                ),
+            },
+        }
+    }
+
     fn plan(&self) -> Result<Plan> {
         ensure!(
             self.table.ndim() == 2,
@@ -67,7 +85,9 @@ impl Bag<'_> {
             "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, BFloat16, Float, Double; but got {} instead (while checking arguments for embedding_bag)",
             self.table.type_name()
         );
-        self.table.check_data("embedding_bag")?;
+        if !gpu::holds(self.table) {
+            self.table.check_data("embedding_bag")?;
+        }
         let index = whole(self.index, "indices")?;
         let offsets = whole(self.offsets, "offsets")?;
         let (n, rows) = (index.numel(), self.table.shape()[0]);
@@ -86,8 +106,15 @@ impl Bag<'_> {
                 show(f.shape())
             );
         }
+        ensure!(!self.last_offset || offsets.numel() > 0, Runtime, "include_last_offset: number of offset should be at least 1");
+        if gpu::holds(self.table) {
+            // Kernels check the values.
+            let scale = self.by_freq.then(|| frequencies(&index, rows)).transpose()?;
+            // Bags and sizes are known when they have run.
+            let lookup = Lookup { index, padding: self.pad(rows)?, scale, rows };
+            return Ok(Plan { lookup, bag_of: offsets.clone(), sizes: offsets, starts: Vec::new() });
+        }
         let o = offsets.data::<i64>();
-        ensure!(!self.last_offset || !o.is_empty(), Runtime, "include_last_offset: number of offset should be at least 1");
         if let Some(&first) = o.first() {
             ensure!(
                 first == 0,
@@ -106,17 +133,7 @@ impl Bag<'_> {
         if let Some(&bad) = index.data::<i64>().iter().find(|&&i| !(0..rows as i64).contains(&i)) {
             bail!(Runtime, "embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {bad}");
         }
-        let pad = match self.padding {
-            None => None,
-            Some(p) => match padding(Some(p), rows) {
-                Ok(p) => p,
-                Err(_) => bail!(
-                    Runtime,
-                    "padding_idx must be within the number of embeddings, -{rows} through {}, but got {p}",
-                    rows as i64 - 1
-                ),
-            },
-        };
+        let pad = self.pad(rows)?;
         // The end of each bag is the start of the next; the last ends with the indices.
         let mut starts: Vec<usize> = o.iter().map(|&v| v as usize).collect();
         if !self.last_offset {
@@ -185,9 +202,44 @@ fn forward(b: &Bag, p: &Plan) -> Result<(Tensor, Option<Tensor>)> {
     Ok((copy::to_dtype(&out, b.table.dtype())?, chosen))
 }
 
+/// [`forward`] on a GPU, where the plan has the offsets only; answers the bag of each index and the sizes as well.
+fn forward_on_gpu(b: &Bag, p: Plan) -> Result<(Tensor, Option<Tensor>, Plan)> {
+    let table = copy::contiguous(&b.table.detach())?;
+    let factors = b.factors.map(|f| copy::contiguous(&f.detach())).transpose()?;
+    let bags = gpu::embedding::Bags {
+        table: &table,
+        index: &p.lookup.index,
+        offsets: &p.sizes,
+        factors: factors.as_ref(),
+        mode: match b.mode {
+            Mode::Sum => "sum",
+            Mode::Mean => "mean",
+            Mode::Max => "max",
+        },
+        last_offset: b.last_offset,
+        padding: p.lookup.padding,
+    };
+    let (out, chosen, sizes) = gpu::embedding::bags(&bags)?;
+    let bag_of = gpu::embedding::bag_of(&bags)?;
+    Ok((out, (b.mode == Mode::Max).then_some(chosen), Plan { bag_of, sizes, ..p }))
+}
+
+/// Which elements were chosen at all, and their rows; 0 for the others.
+fn chosen_rows(chosen: &Tensor) -> Result<(Tensor, Tensor)> {
+    let zero = Operand::S(Scalar::Int(0));
+    let some = ew::GE.call(&[Operand::T(chosen.clone()), zero], &[], None)?;
+    let rows = index::mask::keep_where(&some, chosen)?;
+    Ok((some, rows))
+}
+
 /// Adds every element of `g` to the row it was chosen from; the transpose of [`pick`]. Differentiable.
 fn spread(g: &Tensor, chosen: &Tensor, rows: usize) -> Result<Tensor> {
     let width = chosen.shape()[1];
+    if gpu::holds(g) {
+        let (some, at) = chosen_rows(chosen)?;
+        let zeros = Tensor::zeros(&[rows, width], g.dtype(), g.device())?;
+        return index::scatter_add(&zeros, 0, &at, &index::mask::keep_where(&some, g)?, None);
+    }
     let from = dense(g)?;
     let out = Tensor::zeros(&[rows, width], from.dtype(), g.device())?;
     dispatch!(float "embedding_bag_backward", from.dtype(), T => {
@@ -226,7 +278,12 @@ fn embedding_bag(b: &Bag) -> Result<Vec<Tensor>> {
         "embedding_bag: per_sample_weights only supported with mode='sum'"
     );
     let plan = b.plan()?;
-    let (out, chosen) = forward(b, &plan)?;
+    let (out, chosen, plan) = if gpu::holds(b.table) {
+        forward_on_gpu(b, plan)?
+    } else {
+        let (out, chosen) = forward(b, &plan)?;
+        (out, chosen, plan)
+    };
     let Plan { lookup, bag_of, sizes, .. } = plan;
     let mut inputs = vec![b.table];
     inputs.extend(b.factors);
@@ -249,6 +306,12 @@ fn embedding_bag(b: &Bag) -> Result<Vec<Tensor>> {
         if ctx.needs(0) {
             let scaled = match (&factors, mode) {
                 (Some(f), _) => mul(&each, &view::unsqueeze(&f.get(ctx)?, 1)?)?,
+                (None, Mode::Mean) if gpu::holds(g) => {
+                    let least = Operand::T(Tensor::scalar(1i64, Dtype::I64));
+                    let n = ew::MAXIMUM.call(&[Operand::T(sizes.clone()), least], &[], None)?;
+                    let n = copy::to_dtype(&index::index_select(&n, 0, &bag_of)?, g.dtype())?;
+                    ew::div(&each, &view::unsqueeze(&n, 1)?)?
+                }
                 (None, Mode::Mean) => {
                     let shares = Tensor::empty(&[bag_of.numel(), 1], Dtype::F64, g.device())?;
                     for (s, &bag) in shares.data_mut::<f64>().iter_mut().zip(bag_of.data::<i64>()) {
@@ -304,7 +367,7 @@ fn functional(a: &Args) -> Result<Tensor> {
             let starts: Vec<i64> = (0..n).map(|i| (i * len) as i64).collect();
             input = view::reshape_to(&input, &[n * len])?;
             factors = factors.map(|f| view::reshape_to(&f, &[n * len])).transpose()?;
-            Tensor::from_slice(&starts, &[n])?
+            copy::to_device(&Tensor::from_slice(&starts, &[n])?, input.device())?
         }
         1 => match a.ot(2) {
             Some(o) if o.ndim() == 1 => o.clone(),

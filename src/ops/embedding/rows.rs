@@ -3,11 +3,13 @@
 use crate::autograd::{record, save};
 use crate::cpu::float::Float;
 use crate::cpu::threads::{SendPtr, parallel_for};
-use crate::dtype::{Dtype, Element};
+use crate::dtype::{Dtype, Element, Scalar};
 use crate::error::Result;
+use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::Layout;
 use crate::ops::norm::num::dense;
-use crate::ops::{Args, Registry, Ret, copy};
+use crate::ops::{Args, Registry, Ret, copy, elementwise as ew, reduce, view};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::smallvec;
@@ -15,7 +17,8 @@ use smallvec::smallvec;
 /// Elements of work below which a second thread does not pay.
 const GRAIN: usize = 1 << 15;
 
-/// Rows asked for, and how their gradients come back. Indices are i64, contiguous and in range.
+/// Rows asked for, and how their gradients come back. Indices are i64, contiguous and in range; on a GPU they may be of
+/// either dtype, and kernels check them.
 #[derive(Clone)]
 pub(super) struct Lookup {
     pub index: Tensor,
@@ -34,6 +37,9 @@ pub(super) fn indices(index: &Tensor, rows: usize, what: &str) -> Result<Tensor>
         "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got {} instead (while checking arguments for {what})",
         index.type_name()
     );
+    if gpu::holds(index) {
+        return copy::contiguous(&index.detach());
+    }
     index.check_data(what)?;
     let index = copy::contiguous(&copy::to_dtype(&index.detach(), Dtype::I64)?)?;
     ensure!(index.data::<i64>().iter().all(|&i| (0..rows as i64).contains(&i)), Index, "index out of range in self");
@@ -42,6 +48,13 @@ pub(super) fn indices(index: &Tensor, rows: usize, what: &str) -> Result<Tensor>
 
 /// `1 / count` of every row, for the rows that occur.
 pub(super) fn frequencies(index: &Tensor, rows: usize) -> Result<Tensor> {
+    if gpu::holds(index) {
+        let counts = Tensor::zeros(&[rows], Dtype::F32, index.device())?;
+        let one = Tensor::full(&[1], 1.0, Dtype::F32, index.device())?;
+        gpu::index::combine(&counts, &row_lanes(index, (rows, 1), None), &one, "add")?;
+        let least = ew::MAXIMUM.call(&[Operand::T(counts), Operand::T(Tensor::scalar(1.0, Dtype::F32))], &[], None)?;
+        return ew::RECIPROCAL.call(&[Operand::T(least)], &[], None);
+    }
     let scale = Tensor::zeros(&[rows], Dtype::F64, index.device())?;
     let s = scale.data_mut::<f64>();
     for &i in index.data::<i64>() {
@@ -51,7 +64,55 @@ pub(super) fn frequencies(index: &Tensor, rows: usize) -> Result<Tensor> {
     Ok(scale)
 }
 
+/// Rows of a table on a GPU: how many, how far apart, and the size and stride of a row.
+fn row_lanes(index: &Tensor, (rows, step): (usize, isize), row: Option<(usize, isize)>) -> gpu::index::Lanes {
+    let (shape, strides): (Vec<usize>, Vec<isize>) = row.into_iter().unzip();
+    let message = format!("index out of range in self: {{}} for {rows} rows");
+    gpu::index::Lanes::slices((&[], &[]), index, (&shape, &strides), (rows, step), false, message)
+}
+
 impl Lookup {
+    fn gather_on_gpu(&self, table: &Tensor, back: bool) -> Result<Tensor> {
+        let width = table.shape()[1];
+        ensure!(self.rows > 0 || self.index.numel() == 0, Index, "index out of range in self");
+        let mut shape = self.index.dims();
+        shape.push(width);
+        let out = Tensor::empty(&shape, table.dtype(), table.device())?;
+        let st = table.strides();
+        gpu::index::read(&table.detach(), &row_lanes(&self.index, (self.rows, st[0]), Some((width, st[1]))), &out)?;
+        if !back {
+            return Ok(out);
+        }
+        let out = match self.padding {
+            Some(p) => {
+                let padded = ew::EQ.call(&[Operand::T(self.index.clone()), Operand::S(Scalar::Int(p as i64))], &[], None)?;
+                let zero = Tensor::scalar(0i64, out.dtype());
+                crate::ops::index::masked_fill(&out, &view::unsqueeze(&padded, -1)?, &zero, None)?
+            }
+            None => out,
+        };
+        let Some(scale) = &self.scale else { return Ok(out) };
+        let each = crate::ops::index::index_select(scale, 0, &view::reshape_to(&self.index, &[self.index.numel()])?)?;
+        let mut shape = self.index.dims();
+        shape.push(1);
+        ew::mul(&out, &copy::to_dtype(&view::reshape_to(&each, &shape)?, out.dtype())?)
+    }
+
+    fn scatter_on_gpu(&self, g: &Tensor) -> Result<Tensor> {
+        let width = g.size(g.ndim() - 1);
+        let out = Tensor::zeros(&[self.rows, width], g.dtype(), g.device())?;
+        let from = copy::contiguous(&g.detach())?;
+        gpu::index::combine(&out, &row_lanes(&self.index, (self.rows, width as isize), Some((width, 1))), &from, "add")?;
+        if let Some(p) = self.padding {
+            let row = Layout::strided(&[width], &[1], p * width)?;
+            copy::copy_raw(&out.alias(row).detach(), &Tensor::scalar(0i64, g.dtype()))?;
+        }
+        match &self.scale {
+            Some(s) => ew::mul(&out, &copy::to_dtype(&view::unsqueeze(s, 1)?, g.dtype())?),
+            None => Ok(out),
+        }
+    }
+
     /// The rows; with `back`, as the transpose of [`Lookup::scatter`]: scaled, and 0 for padding.
     fn gather(&self, table: &Tensor, back: bool) -> Result<Tensor> {
         let table_d = copy::contiguous(&table.detach())?;
@@ -135,7 +196,7 @@ fn add_row<T: Float>(to: &mut [T], g: &[T], scale: T) {
 
 /// Rows by checked indices. Differentiable.
 pub(super) fn gather(l: Lookup, table: &Tensor, back: bool, name: &'static str) -> Result<Tensor> {
-    let out = l.gather(table, back)?;
+    let out = if gpu::holds(table) { l.gather_on_gpu(&table.detach(), back)? } else { l.gather(table, back)? };
     let index = save(&l.index);
     Ok(record(name, &[table], out, move |ctx, g| {
         index.get(ctx)?;
@@ -145,7 +206,7 @@ pub(super) fn gather(l: Lookup, table: &Tensor, back: bool, name: &'static str) 
 
 /// The transpose of [`gather`]. Differentiable.
 pub(super) fn scatter(l: Lookup, g: &Tensor) -> Result<Tensor> {
-    let out = l.scatter(g)?;
+    let out = if gpu::holds(g) { l.scatter_on_gpu(&g.detach())? } else { l.scatter(g)? };
     Ok(record("EmbeddingDenseBackward0", &[g], out, move |_, gg| {
         Ok(smallvec![Some(gather(l.clone(), gg, true, "EmbeddingBackward0")?)])
     }))
@@ -175,6 +236,9 @@ pub(super) fn renorm(table: &Tensor, index: &Tensor, max: f64, p: f64) -> Result
         table.dtype().scalar_name()
     );
     let index = indices(index, table.shape()[0], "embedding_renorm_")?;
+    if gpu::holds(table) {
+        return renorm_on_gpu(&table.detach(), &index, max, p);
+    }
     let mut ids = index.data::<i64>().to_vec();
     ids.sort_unstable();
     ids.dedup();
@@ -199,6 +263,21 @@ pub(super) fn renorm(table: &Tensor, index: &Tensor, max: f64, p: f64) -> Result
         copy::copy_raw(table, &work)?;
         table.storage().bump_version();
     }
+    Ok(())
+}
+
+/// [`renorm`] for all rows that are asked for at once: equal indices write the same values.
+fn renorm_on_gpu(table: &Tensor, index: &Tensor, max: f64, p: f64) -> Result<()> {
+    let index = view::reshape_to(index, &[index.numel()])?;
+    let rows = crate::ops::index::index_select(table, 0, &index)?;
+    let norm = copy::to_dtype(&reduce::vector_norm(&rows, p, Some(&[1]), true, None)?, Dtype::F32)?;
+    let share = ew::ADD.call(&[Operand::T(norm.clone()), Operand::S(Scalar::Float(1e-7))], &[], None)?;
+    let share = ew::scale(&ew::RECIPROCAL.call(&[Operand::T(share)], &[], None)?, max)?;
+    let keep = ew::LE.call(&[Operand::T(norm), Operand::S(Scalar::Float(max))], &[], None)?;
+    let one = Tensor::scalar(1.0, Dtype::F32);
+    let share = copy::to_dtype(&crate::ops::index::masked_fill(&share, &keep, &one, None)?, table.dtype())?;
+    crate::ops::index::select::index_copy(table, 0, &copy::to_dtype(&index, Dtype::I64)?, &ew::mul(&rows, &share)?, Some(table))?;
+    table.storage().bump_version();
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Indexing with tensors: `x[i, j]`, masks, and writing there.
 
-use super::lanes::{self, After, Combine, Lanes, offsets};
+use super::lanes::{self, After, Combine, Lanes, Places, offsets};
 use crate::autograd::{Saved, record, save};
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, Layout, broadcast, show};
 use crate::ops::{copy, reduce};
 use crate::tensor::Tensor;
@@ -27,6 +28,9 @@ pub struct Plan {
 
 /// Row-major positions of the true elements.
 pub fn true_positions(mask: &Tensor) -> Result<Tensor> {
+    if gpu::holds(mask) {
+        return gpu::index::flags(mask);
+    }
     mask.check_data("nonzero")?;
     let m = copy::contiguous(&mask.detach())?;
     let bytes = m.data::<u8>();
@@ -51,6 +55,8 @@ fn plan(x: &Tensor, indices: &[Option<Tensor>]) -> Result<Plan> {
             at += 1;
             continue;
         };
+        // An index may come from the CPU.
+        let i = &if gpu::holds(x) { copy::to_device(&i.detach(), x.device())? } else { i.clone() };
         match i.dtype() {
             Dtype::Bool | Dtype::U8 => {
                 let n = i.ndim();
@@ -69,7 +75,8 @@ fn plan(x: &Tensor, indices: &[Option<Tensor>]) -> Result<Plan> {
                 at += n;
             }
             Dtype::I64 | Dtype::I32 => {
-                let index = copy::to_dtype(&i.detach(), Dtype::I64)?;
+                // Kernels of a GPU read either dtype.
+                let index = if gpu::holds(i) { i.detach() } else { copy::to_dtype(&i.detach(), Dtype::I64)? };
                 parts.push(Part { first: at, count: 1, index, mask: false });
                 at += 1;
             }
@@ -121,6 +128,9 @@ impl Plan {
     /// Positions under a layout; checks every index.
     fn lanes(&self, l: &Layout) -> Result<Lanes> {
         let start = self.start();
+        if self.parts.iter().any(|p| gpu::holds(&p.index)) {
+            return self.lanes_on_gpu(l).map(Lanes::Gpu);
+        }
         let mut index = vec![0isize; self.shape.iter().product()];
         for p in &self.parts {
             let values = p.index.data::<i64>();
@@ -152,7 +162,58 @@ impl Plan {
         let rest: SmallVec<[usize; 6]> = (start..l.ndim()).filter(|&d| !self.indexed(d)).collect();
         let shape: Dims = rest.iter().map(|&d| l.shape[d]).collect();
         let strides: SmallVec<[isize; 6]> = rest.iter().map(|&d| l.strides[d]).collect();
-        Ok(Lanes { before: offsets(&l.shape[..start], &l.strides[..start]), index, after: After::of(&shape, &strides) })
+        Ok(Lanes::Host(Places {
+            before: offsets(&l.shape[..start], &l.strides[..start]),
+            index,
+            after: After::of(&shape, &strides),
+        }))
+    }
+
+    fn lanes_on_gpu(&self, l: &Layout) -> Result<gpu::index::Lanes> {
+        let start = self.start();
+        let rest: SmallVec<[usize; 6]> = (start..l.ndim()).filter(|&d| !self.indexed(d)).collect();
+        let shape: Dims = rest.iter().map(|&d| l.shape[d]).collect();
+        let strides: SmallVec<[isize; 6]> = rest.iter().map(|&d| l.strides[d]).collect();
+        let (before, after) = ((&l.shape[..start], &l.strides[..start]), (shape.as_slice(), strides.as_slice()));
+        let dims: SmallVec<[usize; 6]> = self.parts.iter().flat_map(|p| p.first..p.first + p.count).collect();
+        let message = |d: usize| format!("index {{}} is out of bounds for dimension {d} with size {}", l.shape[d]);
+        // Indexed dimensions that lie one in the other have one number for all of them.
+        let merges = dims.windows(2).all(|w| l.strides[w[0]] == l.strides[w[1]] * l.shape[w[1]] as isize);
+        let whole: usize = dims.iter().map(|&d| l.shape[d]).product();
+        let empty = self.shape.contains(&0);
+        ensure!(whole > 0 || empty, Index, "index is out of bounds for dimension with size 0");
+        let last = dims.last().map_or(0, |&d| l.strides[d]);
+        if let [p] = self.parts.as_slice()
+            && merges
+        {
+            let lanes = gpu::index::Lanes::slices(before, &p.index, after, (whole, last), !p.mask, message(p.first));
+            return Ok(if p.mask { lanes.unique() } else { lanes });
+        }
+        // One number for all parts: row-major, or else the place in memory.
+        let inner = |d: usize| -> isize {
+            if merges { dims.iter().filter(|&&e| e > d).map(|&e| l.shape[e] as isize).product() } else { l.strides[d] }
+        };
+        let mut parts = Vec::new();
+        for p in &self.parts {
+            if !p.mask {
+                parts.push((p.index.clone(), l.shape[p.first], inner(p.first), message(p.first)));
+                continue;
+            }
+            let rows = gpu::index::unravel(&p.index, &l.shape[p.first..p.first + p.count])?;
+            for k in 0..p.count {
+                let row = crate::ops::view::select(&rows.detach(), 1, k as i64)?.detach();
+                parts.push((row, l.shape[p.first + k], inner(p.first + k), String::new()));
+            }
+        }
+        let span: isize = dims.iter().map(|&d| (l.shape[d] as isize - 1) * l.strides[d]).sum();
+        let target = if merges { (whole, last) } else { (span.max(0) as usize + 1, 1) };
+        if empty || parts.is_empty() {
+            // No place, or (for a mask without dimensions) the only one.
+            let none = Tensor::zeros(&self.shape, Dtype::I32, self.parts[0].index.device())?;
+            return Ok(gpu::index::Lanes::slices(before, &none, after, target, false, String::new()));
+        }
+        let lanes = gpu::index::Lanes::slices(before, &gpu::index::sum(&parts)?, after, target, false, String::new());
+        Ok(if self.parts.iter().all(|p| p.mask) { lanes.unique() } else { lanes })
     }
 }
 
@@ -218,6 +279,7 @@ pub fn index_put(
     if let ([Some(m)], false, Some(out)) = (indices, accumulate, target)
         && m.dtype() == Dtype::Bool
         && m.shape() == x.shape()
+        && m.device() == x.device()
         && value.numel() == 1
     {
         let v = copy::to_dtype(&value.detach(), x.dtype())?;
@@ -229,6 +291,15 @@ pub fn index_put(
     ensure!(!plan.parts.is_empty(), Runtime, "at least one index is needed");
     let one_mask = matches!(plan.parts.as_slice(), [Part { mask: true, .. }]) && value.numel() == 1 && !accumulate;
     let value = &if one_mask { copy::to_dtype(value, x.dtype())? } else { value.clone() };
+    let value =
+        &if gpu::holds(x) && value.ndim() == 0 && !value.requires_grad() { super::beside(value, x)? } else { value.clone() };
+    ensure!(
+        value.device() == x.device(),
+        Runtime,
+        "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
+        x.device(),
+        value.device()
+    );
     ensure!(
         value.dtype() == x.dtype(),
         Runtime,

@@ -7,6 +7,7 @@ use crate::autograd::{needs_grad, record, save, save_output};
 use crate::dtype::{Dtype, Element, Scalar};
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::{Layout, show, wrap_dim};
 use crate::ops::{Registry, copy, elementwise as ew};
 use crate::tensor::Tensor;
@@ -27,7 +28,12 @@ fn checked_index(x: &Tensor, dim: i64, index: &Tensor, op: &str, role: &str) -> 
     // An empty index may be of any dtype.
     let whole = matches!(index.dtype(), Dtype::I64 | Dtype::I32);
     ensure!(whole || index.numel() == 0, Runtime, "{op}(): Expected dtype int32/int64 for index");
-    let i = copy::contiguous(&at_least_1d(&copy::to_dtype(&index.detach(), Dtype::I64)?)?)?;
+    let i = if gpu::holds(index) {
+        // Kernels read either dtype, and any strides.
+        at_least_1d(&if whole { index.detach() } else { copy::to_dtype(&index.detach(), Dtype::I64)? })?
+    } else {
+        copy::contiguous(&at_least_1d(&copy::to_dtype(&index.detach(), Dtype::I64)?)?)?
+    };
     if i.numel() > 0 {
         ensure!(i.ndim() == x.ndim().max(1), Runtime, "Index tensor must have the same number of dimensions as {role} tensor");
     }
@@ -37,6 +43,12 @@ fn checked_index(x: &Tensor, dim: i64, index: &Tensor, op: &str, role: &str) -> 
 /// Positions of the elements that `index` names under a layout. Bounds are checked.
 fn positions(l: &Layout, dim: usize, index: &Tensor) -> Result<Lanes> {
     let (n, st) = (l.shape[dim] as i64, l.strides[dim]);
+    if gpu::holds(index) {
+        ensure!(n > 0 || index.numel() == 0, Runtime, "index is out of bounds for dimension {dim} with size 0");
+        let message = format!("index {{}} is out of bounds for dimension {dim} with size {n}");
+        return Ok(Lanes::Gpu(gpu::index::Lanes::along(l, dim, index, message)));
+    }
+    index.check_data("gather")?;
     let values = index.data::<i64>();
     let mut out = Vec::with_capacity(values.len());
     let nd = index.ndim();
@@ -78,7 +90,6 @@ pub fn gather(x: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
             show(index.shape()),
             show(x.shape())
         );
-        i.check_data("gather")?;
         lanes::read(&flat, &positions(flat.layout(), d, &i)?, &out)?;
     }
     if !needs_grad(&[x]) {
@@ -274,6 +285,9 @@ fn scatter_reduce_raw(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor, how: R
     if how == Reduce::Mean {
         let count = Tensor::full(out.shape(), include_self as i64, Dtype::I64, out.device())?;
         lanes::combine(&count, &l, &Tensor::scalar(1i64, Dtype::I64), Combine::Add)?;
+        if gpu::holds(&out) {
+            return divided(&out, &count);
+        }
         let counts = count.data::<i64>();
         dispatch!(real "scatter_reduce", out.dtype(), T => {
             for (o, &n) in out.data_mut::<T>().iter_mut().zip(counts).filter(|(_, n)| **n > 1) {
@@ -282,6 +296,14 @@ fn scatter_reduce_raw(x: &Tensor, dim: i64, index: &Tensor, src: &Tensor, how: R
         });
     }
     Ok(out)
+}
+
+/// Sums over their numbers of summands, where there are any; without history.
+fn divided(sums: &Tensor, counts: &Tensor) -> Result<Tensor> {
+    let n = ew::MAXIMUM.call(&[t(counts), t(&Tensor::scalar(1i64, counts.dtype()))], &[], None)?;
+    let n = copy::to_dtype(&n, sums.dtype())?;
+    let mean = if sums.dtype().is_integral() { ew::FLOOR_DIVIDE.call(&[t(sums), t(&n)], &[], None)? } else { ew::div(sums, &n)? };
+    Ok(mean.detach())
 }
 
 /// A copy of `x` where elements with the same place are reduced to one. Differentiable.

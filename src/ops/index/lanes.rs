@@ -1,18 +1,24 @@
 //! Where indexed elements lie in memory, and moving data to and from there.
 
 use crate::cpu::threads::{self, SendPtr};
-use crate::dispatch;
 use crate::dtype::{B8, Cplx, Element};
 use crate::error::Result;
+use crate::gpu;
 use crate::tensor::Tensor;
+use crate::{bail, dispatch};
 use half::{bf16, f16};
 
 /// Elements of work below which a second thread does not pay.
 const GRAIN: usize = 1 << 15;
 
-/// The positions (relative to element 0 of a tensor) of the elements an index names, in the order of the
-/// result: every sum of a `before`, an `index` and an `after` offset.
-pub struct Lanes {
+/// The positions (relative to element 0 of a tensor) of the elements an index names, in the order of the result.
+pub enum Lanes {
+    Host(Places),
+    Gpu(gpu::index::Lanes),
+}
+
+/// Positions in host memory: every sum of a `before`, an `index` and an `after` offset.
+pub struct Places {
     pub before: Vec<isize>,
     pub index: Vec<isize>,
     pub after: After,
@@ -85,9 +91,29 @@ pub fn offsets(shape: &[usize], strides: &[isize]) -> Vec<isize> {
 impl Lanes {
     /// Single elements at these positions.
     pub fn at(index: Vec<isize>) -> Lanes {
-        Lanes { before: vec![0], index, after: After::Run(1) }
+        Lanes::Host(Places { before: vec![0], index, after: After::Run(1) })
     }
 
+    pub fn numel(&self) -> usize {
+        match self {
+            Lanes::Host(p) => p.numel(),
+            Lanes::Gpu(l) => l.numel(),
+        }
+    }
+
+    /// Positions for memory of the CPU.
+    fn places(&self, t: &Tensor, op: &str) -> Result<&Places> {
+        t.check_data(op)?;
+        match self {
+            Lanes::Host(p) => Ok(p),
+            Lanes::Gpu(_) => {
+                bail!(Runtime, "indices should be either on cpu or on the same device as the indexed tensor ({})", t.device())
+            }
+        }
+    }
+}
+
+impl Places {
     pub fn numel(&self) -> usize {
         self.before.len() * self.index.len() * self.after.len()
     }
@@ -112,7 +138,10 @@ impl Lanes {
 
 /// `out[k] = x[lane k]`; `out` is contiguous and has as many elements as the lanes.
 pub fn read(x: &Tensor, lanes: &Lanes, out: &Tensor) -> Result<()> {
-    x.check_data("index")?;
+    if let (Lanes::Gpu(l), true) = (lanes, gpu::holds(x)) {
+        return gpu::index::read(&x.detach(), l, out);
+    }
+    let lanes = lanes.places(x, "index")?;
     assert_eq!(lanes.numel(), out.numel());
     if out.numel() == 0 {
         return Ok(());
@@ -165,7 +194,10 @@ pub fn read(x: &Tensor, lanes: &Lanes, out: &Tensor) -> Result<()> {
 
 /// `out[lane k] = values[k]`, in order; values of the same dtype, contiguous, as many as the lanes, or one.
 pub fn write(out: &Tensor, lanes: &Lanes, values: &Tensor) -> Result<()> {
-    out.check_data("index_put")?;
+    if let (Lanes::Gpu(l), true) = (lanes, gpu::holds(out)) {
+        return gpu::index::write(out, l, &super::beside(values, out)?);
+    }
+    let lanes = lanes.places(out, "index_put")?;
     assert!(values.numel() == 1 || lanes.numel() == values.numel());
     assert_eq!(out.dtype(), values.dtype());
     if lanes.numel() == 0 {
@@ -182,6 +214,17 @@ pub enum Combine {
     Mul,
     Max,
     Min,
+}
+
+impl Combine {
+    fn name(self) -> &'static str {
+        match self {
+            Combine::Add => "add",
+            Combine::Mul => "mul",
+            Combine::Max => "max",
+            Combine::Min => "min",
+        }
+    }
 }
 
 /// Arithmetic of element types: integers wrap, NaN wins in `max` and `min`.
@@ -237,7 +280,10 @@ impl Arith for B8 {
 
 /// `out[lane k] = op(out[lane k], values[k])`, in order, so that equal positions give the same bits always.
 pub fn combine(out: &Tensor, lanes: &Lanes, values: &Tensor, op: Combine) -> Result<()> {
-    out.check_data("index_put")?;
+    if let (Lanes::Gpu(l), true) = (lanes, gpu::holds(out)) {
+        return gpu::index::combine(out, l, &super::beside(values, out)?, op.name());
+    }
+    let lanes = lanes.places(out, "index_put")?;
     assert!(values.numel() == 1 || lanes.numel() == values.numel());
     assert_eq!(out.dtype(), values.dtype());
     if lanes.numel() == 0 {
@@ -256,7 +302,7 @@ pub fn combine(out: &Tensor, lanes: &Lanes, values: &Tensor, op: Combine) -> Res
 }
 
 /// Every lane in order: `dst[lane] = f(dst[lane], value)`.
-fn update<T: Copy>(dst: *mut T, lanes: &Lanes, src: &[T], f: impl Fn(T, T) -> T) {
+fn update<T: Copy>(dst: *mut T, lanes: &Places, src: &[T], f: impl Fn(T, T) -> T) {
     let single = src.len() == 1;
     let units = lanes.units();
     // SAFETY: lanes are positions inside the tensor `dst` belongs to; there is a value for each, or one.

@@ -7,6 +7,7 @@ use crate::autograd::{needs_grad, record, save};
 use crate::cpu::threads::{self, SendPtr};
 use crate::dtype::{Cplx, Dtype, Scalar};
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Layout, broadcast};
 use crate::ops::{Registry, Ret, copy, elementwise as ew, reduce, view};
 use crate::tensor::Tensor;
@@ -31,6 +32,19 @@ fn spread(t: &Tensor, shape: &[usize]) -> Result<Tensor> {
 /// Positions of the true elements of a mask (which has the layout's shape) under a layout.
 fn where_true(l: &Layout, mask: &Tensor) -> Result<Lanes> {
     let at = true_positions(mask)?;
+    if gpu::holds(&at) {
+        let n = l.numel();
+        return Ok(Lanes::Gpu(if l.is_contiguous() {
+            gpu::index::Lanes::at(&at, n, 1, String::new()).unique()
+        } else {
+            let rows = gpu::index::unravel(&at, &l.shape)?;
+            let parts: Vec<_> = (0..l.ndim())
+                .map(|d| Ok((view::select(&rows, 1, d as i64)?.detach(), l.shape[d], l.strides[d], String::new())))
+                .collect::<Result<_>>()?;
+            let span: isize = l.shape.iter().zip(&l.strides).map(|(&n, &s)| (n as isize - 1) * s).sum();
+            gpu::index::Lanes::at(&gpu::index::sum(&parts)?, span as usize + 1, 1, String::new()).unique()
+        }));
+    }
     if l.is_contiguous() {
         return Ok(Lanes::at(at.data::<i64>().iter().map(|&v| v as isize).collect()));
     }
@@ -68,10 +82,14 @@ fn masked_fill_named(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&
     let v = copy::to_dtype(&value.detach(), x.dtype())?;
     // In place only where the mask does not stretch the target.
     let target = target.filter(|t| t.shape() == shape.as_slice());
-    let out = destination(&spread(x, &shape)?, target)?;
-    out.check_data("masked_fill")?;
-    let m = spread(mask, &shape)?;
-    fill_where(&out, &m, &values_for(&out, &v)?)?;
+    let out = if gpu::holds(x) && target.is_none() && !x.dtype().is_complex() {
+        let d = x.dtype();
+        ew::apply(ew::WHERE.compiled(), &[t(&mask.detach()), t(&v), t(&x.detach())], &[], d, d, None)?.detach()
+    } else {
+        let out = destination(&spread(x, &shape)?, target)?;
+        fill_where(&out, &spread(mask, &shape)?, &values_for(&out, &v)?)?;
+        out
+    };
     if target.is_some() || !needs_grad(&[x, value]) {
         return Ok(out);
     }
@@ -94,6 +112,13 @@ fn masked_fill_named(x: &Tensor, mask: &Tensor, value: &Tensor, target: Option<&
 
 /// Writes a 0-d value of the same dtype where the mask (of the same shape) is true.
 pub fn fill_where(out: &Tensor, m: &Tensor, v: &Tensor) -> Result<()> {
+    if gpu::holds(out) {
+        if out.dtype().is_complex() {
+            return lanes::write(out, &where_true(out.layout(), m)?, v);
+        }
+        let d = out.dtype();
+        return ew::apply(ew::WHERE.compiled(), &[t(m), t(v), t(out)], &[], d, d, Some(out)).map(drop);
+    }
     out.check_data("masked_fill")?;
     if out.is_contiguous() {
         let m = copy::contiguous(&m.detach())?;
@@ -176,11 +201,16 @@ pub fn masked_scatter(x: &Tensor, mask: &Tensor, source: &Tensor, target: Option
 
 /// Whether each element is not zero.
 fn truth(x: &Tensor) -> Result<Tensor> {
-    x.check_data("nonzero")?;
     let x = x.detach();
     if !x.dtype().is_complex() {
         return copy::to_dtype(&x, Dtype::Bool);
     }
+    if gpu::holds(&x) {
+        let parts = copy::to_dtype(&copy::pairs(&x)?, Dtype::Bool)?;
+        let part = |k: i64| view::select(&parts, -1, k).map(|p| t(&p));
+        return ew::LOGICAL_OR.call(&[part(0)?, part(1)?], &[], None);
+    }
+    x.check_data("nonzero")?;
     let c = copy::contiguous(&x)?;
     let out = Tensor::empty(x.shape(), Dtype::Bool, x.device())?;
     fn go<T: Copy + PartialEq + Default>(from: &[Cplx<T>], to: &mut [u8]) {
@@ -197,6 +227,9 @@ fn truth(x: &Tensor) -> Result<Tensor> {
 pub fn nonzero(x: &Tensor) -> Result<Tensor> {
     let at = true_positions(&truth(x)?)?;
     let nd = x.ndim();
+    if gpu::holds(&at) {
+        return gpu::index::unravel(&at, x.shape());
+    }
     let out = Tensor::empty(&[at.numel(), nd], Dtype::I64, x.device())?;
     if nd == 0 || at.numel() == 0 {
         return Ok(out);

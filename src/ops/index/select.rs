@@ -3,11 +3,12 @@
 use super::advanced::{destination, values_for};
 use super::along::at_least_1d;
 use super::fill_value;
-use super::lanes::{self, After, Combine, Lanes, offsets};
+use super::lanes::{self, After, Combine, Lanes, Places, offsets};
 use crate::autograd::{needs_grad, record, save};
 use crate::dtype::{Dtype, Scalar};
 use crate::ensure;
 use crate::error::{Error, Result};
+use crate::gpu;
 use crate::layout::{Dims, Layout, show, wrap_dim};
 use crate::ops::{Registry, copy, elementwise as ew, reduce, view};
 use crate::tensor::Tensor;
@@ -15,9 +16,17 @@ use smallvec::smallvec;
 
 /// Slices of dimension `dim` under a layout; `refuse` makes the error for an index out of bounds.
 fn slices(l: &Layout, dim: usize, index: &Tensor, negative: bool, refuse: impl Fn(i64, i64) -> Error) -> Result<Lanes> {
+    let (n, st) = (l.shape[dim] as i64, l.strides[dim]);
+    if gpu::holds(index) {
+        ensure!(n > 0 || index.numel() == 0, Index, "index is out of bounds for dimension {dim} with size 0");
+        let before = (&l.shape[..dim], &l.strides[..dim]);
+        let after = (&l.shape[dim + 1..], &l.strides[dim + 1..]);
+        let index = copy::contiguous(&index.detach())?;
+        let message = format!("index {{}} is out of bounds for dimension {dim} with size {n}");
+        return Ok(Lanes::Gpu(gpu::index::Lanes::slices(before, &index, after, (n as usize, st), negative, message)));
+    }
     index.check_data("index")?;
     let i = copy::contiguous(&copy::to_dtype(&index.detach(), Dtype::I64)?)?;
-    let (n, st) = (l.shape[dim] as i64, l.strides[dim]);
     let mut at = Vec::with_capacity(i.numel());
     for &v in i.data::<i64>() {
         let w = if negative && v < 0 { v.wrapping_add(n) } else { v };
@@ -26,11 +35,11 @@ fn slices(l: &Layout, dim: usize, index: &Tensor, negative: bool, refuse: impl F
         }
         at.push(w as isize * st);
     }
-    Ok(Lanes {
+    Ok(Lanes::Host(Places {
         before: offsets(&l.shape[..dim], &l.strides[..dim]),
         index: at,
         after: After::of(&l.shape[dim + 1..], &l.strides[dim + 1..]),
-    })
+    }))
 }
 
 fn is_index(t: &Tensor) -> bool {
@@ -155,8 +164,11 @@ pub fn index_add(
 
 /// A copy multiplied by a number in its own dtype.
 fn scaled(x: &Tensor, s: Scalar) -> Result<Tensor> {
+    if gpu::holds(x) {
+        return copy::to_dtype(&times(&x.detach(), s)?.detach(), x.dtype());
+    }
     let out = copy::clone(&x.detach(), Some(crate::ops::MemoryFormat::Contiguous))?;
-    let all = Lanes { before: vec![0], index: vec![0], after: After::Run(out.numel()) };
+    let all = Lanes::Host(Places { before: vec![0], index: vec![0], after: After::Run(out.numel()) });
     lanes::combine(&out, &all, &Tensor::scalar(s, x.dtype()), Combine::Mul)?;
     Ok(out)
 }
@@ -281,6 +293,11 @@ fn index_fill_named(
 /// [`index_select`] for an index that may count from the end; every slice once.
 fn select_once(g: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
     let n = g.size(wrap_dim(dim, g.ndim())?) as i64;
+    if gpu::holds(g) {
+        let none = Tensor::zeros(g.shape(), Dtype::Bool, g.device())?;
+        let named = index_fill(&none, dim, index, &Tensor::scalar(1i64, Dtype::Bool), None)?;
+        return super::mask::keep_where(&named, g);
+    }
     let i = copy::contiguous(&index.detach())?;
     let mut once: Vec<i64> = i.data::<i64>().iter().map(|&v| if v < 0 { v + n } else { v }).collect();
     once.sort_unstable();
@@ -292,9 +309,17 @@ fn select_once(g: &Tensor, dim: i64, index: &Tensor) -> Result<Tensor> {
 
 /// Positions in a strided tensor of row-major indices.
 fn row_major(l: &Layout, index: &Tensor) -> Result<Lanes> {
+    let n = l.numel() as i64;
+    if gpu::holds(index) {
+        // Strided tensors come as copies.
+        let step = if l.is_contiguous() { 1 } else { 0 };
+        ensure!(step == 1 || n <= 1, NotImplemented, "take: not implemented for strided tensors on a GPU");
+        let message = format!("out of range: tried to access index {{}} on a tensor of {n} elements.");
+        let i = copy::contiguous(&index.detach())?;
+        return Ok(Lanes::Gpu(gpu::index::Lanes::at(&i, n as usize, step, message)));
+    }
     index.check_data("take")?;
     let i = copy::contiguous(&index.detach())?;
-    let n = l.numel() as i64;
     let plain = l.is_contiguous();
     let mut out = Vec::with_capacity(i.numel());
     for &v in i.data::<i64>() {
@@ -324,7 +349,8 @@ pub fn take(x: &Tensor, index: &Tensor) -> Result<Tensor> {
     );
     ensure!(x.numel() > 0 || index.numel() == 0, Index, "take(): tried to take from an empty tensor");
     let out = Tensor::empty(index.shape(), x.dtype(), x.device())?;
-    lanes::read(x, &row_major(x.layout(), index)?, &out)?;
+    let from = if gpu::holds(x) { copy::contiguous(&x.detach())? } else { x.detach() };
+    lanes::read(&from, &row_major(from.layout(), index)?, &out)?;
     if !needs_grad(&[x]) {
         return Ok(out);
     }
@@ -359,10 +385,18 @@ pub fn put(x: &Tensor, index: &Tensor, source: &Tensor, accumulate: bool, target
     );
     ensure!(x.numel() > 0 || index.numel() == 0, Index, "put_(): tried to put elements into an empty tensor");
     let out = destination(x, target)?;
-    let l = row_major(out.layout(), index)?;
+    let work = if gpu::holds(&out) { copy::contiguous(&out)? } else { out.clone() };
+    let l = row_major(work.layout(), index)?;
     if l.numel() > 0 {
         let v = values_for(&out, source)?;
-        if accumulate { lanes::combine(&out, &l, &v, Combine::Add)? } else { lanes::write(&out, &l, &v)? }
+        if accumulate {
+            lanes::combine(&work, &l, &v, Combine::Add)?
+        } else {
+            lanes::write(&work, &l, &v)?
+        }
+        if !work.same_storage(&out) {
+            copy::copy_raw(&out, &work)?;
+        }
     }
     if target.is_some() || !needs_grad(&[x, source]) {
         return Ok(out);
@@ -416,6 +450,11 @@ pub fn take_along_dim(x: &Tensor, index: &Tensor, dim: Option<i64>) -> Result<Te
 /// Indices that count from the end, counted from the start.
 fn from_start(index: &Tensor, n: usize) -> Result<Tensor> {
     let i = copy::contiguous(&copy::to_dtype(&index.detach(), Dtype::I64)?)?;
+    if gpu::holds(&i) {
+        let negative = ew::LT.call(&[super::t(&i), crate::expr::Operand::S(Scalar::Int(0))], &[], None)?;
+        let shift = times(&copy::to_dtype(&negative, Dtype::I64)?, Scalar::Int(n as i64))?;
+        return Ok(ew::add(&i, &shift)?.detach());
+    }
     i.check_data("take_along_dim")?;
     if i.data::<i64>().iter().all(|&v| v >= 0) {
         return Ok(i);

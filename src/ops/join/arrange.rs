@@ -1,10 +1,13 @@
 //! The same elements in another order, or several times: flip, roll, rot90, repeat, ...
 
+use super::pieces;
 use crate::autograd::{needs_grad, record};
+use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, Layout, show, wrap_dim};
-use crate::ops::index::lanes::{self, After, Combine, Lanes, offsets};
+use crate::ops::index::lanes::{self, After, Combine, Lanes, Places, offsets};
 use crate::ops::{Registry, copy, reduce, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -31,16 +34,21 @@ fn lanes_of(l: &Layout, lists: &Lists) -> Lanes {
         None => After::of(&l.shape[last..], &l.strides[last..]),
         Some(_) => After::list(&along(last)),
     };
-    Lanes { before: vec![0], index: lead, after }
+    Lanes::Host(Places { before: vec![0], index: lead, after })
 }
 
 /// The elements of `x` at the product of the lists (an index may occur several times). Differentiable.
 pub fn pick(x: &Tensor, lists: &Lists, name: &'static str) -> Result<Tensor> {
     let shape: Dims = (0..x.ndim()).map(|d| lists[d].as_ref().map_or(x.shape()[d], Vec::len)).collect();
-    let out = Tensor::empty(&shape, x.dtype(), x.device())?;
-    if out.numel() > 0 {
-        lanes::read(x, &lanes_of(x.layout(), lists), &out)?;
-    }
+    let out = if gpu::holds(x) {
+        pieces::pick(x, lists)?
+    } else {
+        let out = Tensor::empty(&shape, x.dtype(), x.device())?;
+        if out.numel() > 0 {
+            lanes::read(x, &lanes_of(x.layout(), lists), &out)?;
+        }
+        out
+    };
     if !needs_grad(&[x]) {
         return Ok(out);
     }
@@ -50,8 +58,8 @@ pub fn pick(x: &Tensor, lists: &Lists, name: &'static str) -> Result<Tensor> {
 
 /// Zeros with the elements of `g` added where [`pick`] would take them from. Differentiable.
 fn place(g: &Tensor, shape: &[usize], lists: &Lists, name: &'static str) -> Result<Tensor> {
-    let out = Tensor::zeros(shape, g.dtype(), g.device())?;
-    if g.numel() > 0 {
+    let out = if gpu::holds(g) { pieces::place(g, shape, lists)? } else { Tensor::zeros(shape, g.dtype(), g.device())? };
+    if g.numel() > 0 && !gpu::holds(g) {
         lanes::combine(&out, &lanes_of(out.layout(), lists), &copy::contiguous(&g.detach())?, Combine::Add)?;
     }
     let lists = lists.clone();
@@ -187,14 +195,15 @@ pub fn repeat_index(repeats: &Tensor, output_size: Option<i64>) -> Result<Tensor
         "\"repeat_interleave_cpu\" not implemented for '{}'",
         repeats.dtype().scalar_name()
     );
-    repeats.check_data("repeat_interleave")?;
-    let r = copy::contiguous(&copy::to_dtype(&repeats.detach(), Dtype::I64)?)?;
+    let r = copy::to_host(repeats)?;
+    r.check_data("repeat_interleave")?;
+    let r = copy::contiguous(&copy::to_dtype(&r, Dtype::I64)?)?;
     let counts = r.data::<i64>();
     ensure!(counts.iter().all(|&c| c >= 0), Runtime, "repeats can not be negative");
     let total = counts.iter().try_fold(0usize, |a, &c| a.checked_add(c as usize));
     let Some(total) = total else { bail!(Runtime, "repeat_interleave: the result is too large") };
     ensure!(output_size.is_none_or(|n| n == total as i64), Runtime, "allocated size does not match required size");
-    let out = Tensor::empty(&[total], Dtype::I64, repeats.device())?;
+    let out = Tensor::empty(&[total], Dtype::I64, Device::Cpu)?;
     let slots = out.data_mut::<i64>();
     let mut at = 0;
     for (i, &c) in counts.iter().enumerate() {
@@ -202,7 +211,7 @@ pub fn repeat_index(repeats: &Tensor, output_size: Option<i64>) -> Result<Tensor
         at += c as usize;
     }
     // An int32 count gives an int32 index.
-    copy::to_dtype(&out, repeats.dtype())
+    copy::to_device(&copy::to_dtype(&out, repeats.dtype())?, repeats.device())
 }
 
 fn repeat_interleave_by(x: &Tensor, repeats: &Tensor, dim: Option<i64>, output_size: Option<i64>) -> Result<Tensor> {

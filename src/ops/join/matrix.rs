@@ -2,8 +2,10 @@
 
 use super::cat::stack;
 use crate::autograd::record;
+use crate::device::{Device, default_device};
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, show, wrap_dim};
 use crate::ops::index::{advanced, write};
 use crate::ops::{Registry, Ret, copy, reduce, view};
@@ -16,14 +18,19 @@ use std::sync::Arc;
 pub fn triangle(x: &Tensor, diagonal: i64, lower: bool, target: Option<&Tensor>) -> Result<Tensor> {
     let name = if lower { "tril" } else { "triu" };
     ensure!(x.ndim() >= 2, Runtime, "{name}: input tensor must have at least 2 dimensions");
-    x.check_data(name)?;
+    if !gpu::holds(x) {
+        x.check_data(name)?;
+    }
     let target = target.filter(|t| t.is_contiguous());
     let out = match target {
         Some(t) => t.detach(),
+        None if gpu::holds(x) => x.empty_like()?,
         None => copy::clone(&x.detach(), Some(crate::ops::MemoryFormat::Contiguous))?,
     };
     let (rows, cols) = (x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]);
-    if out.numel() > 0 {
+    if gpu::holds(x) {
+        gpu::join::triangle(&copy::contiguous(&x.detach())?, &out, diagonal, lower)?;
+    } else if out.numel() > 0 {
         dispatch!(bytes out.dtype(), T => {
             for (i, row) in out.data_mut::<T>().chunks_exact_mut(cols).enumerate() {
                 let edge = ((i % rows) as i64).saturating_add(diagonal);
@@ -58,7 +65,7 @@ pub fn triangle_indices(rows: i64, cols: i64, offset: i64, lower: bool, dtype: D
         let (a, b) = range(r);
         n = n.checked_add((b - a) as usize).ok_or_else(|| crate::err!(Runtime, "{name}: the result is too large"))?;
     }
-    let out = Tensor::empty(&[2, n], Dtype::I64, crate::device::Device::Cpu)?;
+    let out = Tensor::empty(&[2, n], Dtype::I64, Device::Cpu)?;
     let (first, second) = out.data_mut::<i64>().split_at_mut(n);
     let mut at = 0;
     for r in 0..rows {
@@ -183,7 +190,7 @@ pub fn combinations(x: &Tensor, r: i64, with_replacement: bool) -> Result<Tensor
         count = count.saturating_mul(top as u128 - k) / (k + 1);
         ensure!(count < 1 << 62, Runtime, "combinations: the result is too large");
     }
-    let index = Tensor::empty(&[count as usize, r], Dtype::I64, x.device())?;
+    let index = Tensor::empty(&[count as usize, r], Dtype::I64, Device::Cpu)?;
     let slots = index.data_mut::<i64>();
     let mut now: Vec<usize> = if with_replacement { vec![0; r] } else { (0..r).collect() };
     for row in slots.chunks_exact_mut(r) {
@@ -197,7 +204,7 @@ pub fn combinations(x: &Tensor, r: i64, with_replacement: bool) -> Result<Tensor
             }
         }
     }
-    advanced::index(x, &[Some(index)])
+    advanced::index(x, &[Some(copy::to_device(&index, x.device())?)])
 }
 
 const INDICES: [(&str, bool); 2] = [
@@ -219,10 +226,12 @@ pub(super) fn register(r: &mut Registry) {
         triangle(a.t(0), a.int(1), false, a.target.as_ref()).map(Into::into)
     });
     r.op("f", INDICES[0].0, "Rows and columns of the lower triangle.", |a| {
-        triangle_indices(a.int(0), a.int(1), a.int(2), true, a.dtype(3).unwrap_or(Dtype::I64)).map(Into::into)
+        let out = triangle_indices(a.int(0), a.int(1), a.int(2), true, a.dtype(3).unwrap_or(Dtype::I64))?;
+        copy::to_device(&out, a.device(5).unwrap_or_else(default_device).check_usable()?).map(Into::into)
     });
     r.op("f", INDICES[1].0, "Rows and columns of the upper triangle.", |a| {
-        triangle_indices(a.int(0), a.int(1), a.int(2), false, a.dtype(3).unwrap_or(Dtype::I64)).map(Into::into)
+        let out = triangle_indices(a.int(0), a.int(1), a.int(2), false, a.dtype(3).unwrap_or(Dtype::I64))?;
+        copy::to_device(&out, a.device(5).unwrap_or_else(default_device).check_usable()?).map(Into::into)
     });
     r.op("fm", "diag(Tensor self, int diagonal=0) -> Tensor", "A diagonal matrix, or the diagonal of a matrix.", |a| {
         diag(a.t(0), a.int(1)).map(Into::into)

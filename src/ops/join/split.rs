@@ -59,7 +59,7 @@ fn by_tensor(x: &Tensor, at: &Tensor, dim: i64) -> Result<Vec<Tensor>> {
     if at.ndim() == 0 {
         return tensor_split(x, at.item()?.i64(), dim);
     }
-    let at = copy::contiguous(&at.detach())?;
+    let at = copy::contiguous(&copy::to_host(at)?)?;
     tensor_split_at(x, at.data::<i64>(), dim)
 }
 

@@ -1,9 +1,11 @@
 //! More views (movedim, mT, atleast_*), copies of views, and small index helpers.
 
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
+use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::{Dims, Layout, broadcast, show, sizes, wrap_dim};
-use crate::ops::{MemoryFormat, Registry, Ret, complex, copy, view};
+use crate::ops::{MemoryFormat, Registry, Ret, complex, copy, elementwise as ew, index, reduce, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 
@@ -89,10 +91,21 @@ pub fn broadcast_tensors(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
 /// Zeros with a one at each class.
 pub fn one_hot(x: &Tensor, classes: i64) -> Result<Tensor> {
     ensure!(x.dtype() == Dtype::I64, Runtime, "one_hot is only applicable to index tensor of type LongTensor.");
+    let mut shape = x.dims();
+    if gpu::holds(x) && x.numel() > 0 {
+        let n = if classes == -1 {
+            reduce::extreme_over(&x.detach(), &[], false, true)?.item()?.i64().saturating_add(1)
+        } else {
+            classes
+        };
+        ensure!(n > 0, Runtime, "num_classes should be positive");
+        shape.push(n as usize);
+        let zeros = Tensor::zeros(&shape, Dtype::I64, x.device())?;
+        return index::along::scatter_value(&zeros, -1, &view::unsqueeze(&x.detach(), -1)?, Scalar::Int(1), None);
+    }
     x.check_data("one_hot")?;
     let c = copy::contiguous(&x.detach())?;
     let values = c.data::<i64>();
-    let mut shape = x.dims();
     if values.is_empty() {
         ensure!(classes > 0, Runtime, "Can not infer total number of classes from empty tensor.");
         shape.push(classes as usize);
@@ -131,6 +144,16 @@ pub fn unravel_index(x: &Tensor, shape: &[i64]) -> Result<Vec<Tensor>> {
     let shape = sizes(shape)?;
     crate::layout::checked_numel(&shape)?;
     let c = copy::contiguous(&copy::to_dtype(&x.detach(), Dtype::I64)?)?;
+    if gpu::holds(&c) {
+        let (mut rest, mut out) = (c, Vec::new());
+        for &n in shape.iter().rev() {
+            let n = Operand::S(Scalar::Int((n as i64).max(1)));
+            out.push(ew::REMAINDER.call(&[Operand::T(rest.clone()), n.clone()], &[], None)?);
+            rest = ew::FLOOR_DIVIDE.call(&[Operand::T(rest), n], &[], None)?;
+        }
+        out.reverse();
+        return Ok(out);
+    }
     let mut rest = c.data::<i64>().to_vec();
     let mut out = Vec::new();
     for &n in shape.iter().rev() {

@@ -16,6 +16,7 @@ use crate::cpu::gemm;
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, Layout, broadcast, show};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -183,7 +184,15 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Onto>, op: 
     if device == Device::Meta {
         return make(dtype);
     }
-    a.check_data("matmul")?;
+    if device != Device::Cpu {
+        let (out, start) = match init {
+            None => (make(dtype)?, gpu::matmul::Start::Nothing),
+            Some(Onto::Own(t)) => (t, gpu::matmul::Start::Result),
+            Some(Onto::Bias(t)) => (make(dtype)?, gpu::matmul::Start::Bias(t.detach())),
+        };
+        gpu::matmul::product(a, b, batch, &out, start)?;
+        return Ok(out);
+    }
     let mut bias = None;
     let (out, mut start) = match init {
         None => (make(dtype)?, Start::Nothing),

@@ -1,0 +1,75 @@
+//! What `rustgrad.gpu` asks of the backend.
+
+use super::call::guarded;
+use crate::gpu::{self, Gpu};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// How many GPUs there are. The first call looks for drivers.
+#[pyfunction]
+fn _gpu_count(py: Python<'_>) -> PyResult<usize> {
+    py.detach(|| guarded("gpu", || Ok(gpu::count())))
+}
+
+/// What is known of a GPU.
+#[pyfunction]
+fn _gpu_info(py: Python<'_>, index: u16) -> PyResult<Py<PyDict>> {
+    let i = py.detach(|| guarded("gpu", || Ok(Gpu::get(index)?.info().clone())))?;
+    let d = PyDict::new(py);
+    d.set_item("name", i.name)?;
+    d.set_item("type", i.kind)?;
+    d.set_item("backend", i.backend)?;
+    d.set_item("driver", i.driver)?;
+    d.set_item("driver_info", i.driver_info)?;
+    d.set_item("vendor", i.vendor)?;
+    d.set_item("int64", i.int64)?;
+    d.set_item("float64", i.float64)?;
+    d.set_item("float16", i.float16)?;
+    d.set_item("subgroups", i.subgroups)?;
+    d.set_item("max_binding", i.max_binding)?;
+    d.set_item("max_buffer", i.max_buffer)?;
+    d.set_item("max_bindings", i.max_bindings)?;
+    d.set_item("shared_memory", i.shared_memory)?;
+    Ok(d.unbind())
+}
+
+/// Waits until all work has run, and raises what went wrong.
+#[pyfunction]
+fn _gpu_synchronize(py: Python<'_>, index: u16) -> PyResult<()> {
+    py.detach(|| guarded("synchronize", || Ok(Gpu::get(index)?.sync()?)))
+}
+
+/// Bytes in use, the most there were, bytes kept for later, and how many blocks were asked for.
+#[pyfunction]
+fn _gpu_memory(py: Python<'_>, index: u16) -> PyResult<(usize, usize, usize, usize)> {
+    let s = py.detach(|| guarded("memory_stats", || Ok(Gpu::get(index)?.memory_stats())))?;
+    Ok((s.allocated, s.peak, s.cached, s.allocations))
+}
+
+/// Gives memory that is kept for later back to the driver.
+#[pyfunction]
+fn _gpu_empty_cache(py: Python<'_>, index: u16) -> PyResult<()> {
+    py.detach(|| guarded("empty_cache", || Ok(Gpu::get(index)?.empty_cache())))
+}
+
+/// The peak starts anew from what is in use.
+#[pyfunction]
+fn _gpu_reset_peak(py: Python<'_>, index: u16) -> PyResult<()> {
+    py.detach(|| guarded("reset_peak_memory_stats", || Ok(Gpu::get(index)?.reset_peak())))
+}
+
+/// How often each op ran on the CPU for want of a kernel.
+#[pyfunction]
+fn _gpu_fallbacks() -> Vec<(&'static str, usize)> {
+    crate::ops::fallback::counts()
+}
+
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(_gpu_count, m)?)?;
+    m.add_function(wrap_pyfunction!(_gpu_info, m)?)?;
+    m.add_function(wrap_pyfunction!(_gpu_synchronize, m)?)?;
+    m.add_function(wrap_pyfunction!(_gpu_memory, m)?)?;
+    m.add_function(wrap_pyfunction!(_gpu_empty_cache, m)?)?;
+    m.add_function(wrap_pyfunction!(_gpu_reset_peak, m)?)?;
+    m.add_function(wrap_pyfunction!(_gpu_fallbacks, m)?)
+}
