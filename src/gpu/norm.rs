@@ -141,13 +141,7 @@ impl Segments {
 }
 
 /// The normalised input, scaled and shifted by channel; mean and reciprocal deviation of every group, in float32.
-pub fn groups(
-    x: &Tensor,
-    s: Segments,
-    w: Option<&Tensor>,
-    b: Option<&Tensor>,
-    eps: f64,
-) -> Result<(Tensor, Tensor, Tensor)> {
+pub fn groups(x: &Tensor, s: Segments, w: Option<&Tensor>, b: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
     let from = plain("batch_norm", x)?;
     let count = s.groups();
     if s.size() == 0 {

@@ -81,6 +81,7 @@ static FILES: &[(&str, &str)] = files! {
     "conv.wgsl"
     "embedding.wgsl"
     "fill.wgsl"
+    "grid.wgsl"
     "index.wgsl"
     "join.wgsl"
     "loss.wgsl"
