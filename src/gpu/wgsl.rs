@@ -82,6 +82,7 @@ static FILES: &[(&str, &str)] = files! {
     "distance.wgsl"
     "embedding.wgsl"
     "fill.wgsl"
+    "grid.wgsl"
     "index.wgsl"
     "join.wgsl"
     "loss.wgsl"
