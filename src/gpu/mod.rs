@@ -6,6 +6,7 @@
 pub mod attention;
 mod backend;
 pub mod conv;
+pub mod distance;
 pub mod elementwise;
 pub mod embedding;
 pub mod fill;
