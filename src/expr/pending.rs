@@ -133,7 +133,9 @@ pub fn record(
                 let grown = if t.shape() == shape.as_slice() { expr_of(t) } else { None };
                 match grown {
                     // (A reshaped view is read as memory: its expression has other dimensions.)
-                    Some(e) if e.shape == *shape && e.common == common && e.uses.load(Ordering::Relaxed) < MAX_USES => Arg::Expr(e),
+                    Some(e) if e.shape == *shape && e.common == common && e.uses.load(Ordering::Relaxed) < MAX_USES => {
+                        Arg::Expr(e)
+                    }
                     _ => Arg::Tensor(t.detach()),
                 }
             }
