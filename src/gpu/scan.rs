@@ -30,14 +30,7 @@ pub struct Shape {
 }
 
 /// Runs a section in as many steps as the sizes ask for. `totals` gives the dtypes of a state.
-fn run(
-    name: &'static str,
-    choice: &[(&str, &str)],
-    inputs: &[&Tensor],
-    totals: &[Dtype],
-    out: &Tensor,
-    s: Shape,
-) -> Result<()> {
+fn run(name: &'static str, choice: &[(&str, &str)], inputs: &[&Tensor], totals: &[Dtype], out: &Tensor, s: Shape) -> Result<()> {
     let gpu = of(out)?;
     if let Some(t) = inputs.iter().find(|t| !matches!(t.dtype(), Dtype::F32 | Dtype::I32 | Dtype::I64)) {
         return Err(refuse(crate::ops::current(), t.dtype(), gpu));

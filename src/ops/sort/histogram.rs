@@ -1,8 +1,8 @@
 //! histc, histogram, histogramdd, bincount.
 
 use super::check;
-use crate::dispatch;
 use crate::device::Device;
+use crate::dispatch;
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
 use crate::gpu;

@@ -101,7 +101,11 @@ fn searchsorted(
             );
             check(s, "searchsorted")?;
             let s = copy::contiguous(&s.detach())?;
-            ensure!(gpu::holds(&s) || s.data::<i64>().iter().all(|&i| i >= 0 && (i as usize) < n), Runtime, "{NAME}: sorter index out of range");
+            ensure!(
+                gpu::holds(&s) || s.data::<i64>().iter().all(|&i| i >= 0 && (i as usize) < n),
+                Runtime,
+                "{NAME}: sorter index out of range"
+            );
             Some(s)
         }
     };
