@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check --quiet
 
 # The crate without PyO3 links on its own, so Rust's tests and benches need no Python library.
-CARGO_PLAIN  := --no-default-features
+CARGO_PLAIN  :=
 # Type-checking does not link: clippy sees the Python bindings too.
 CARGO_PYTHON := --features python
 # Workers for pytest: `make test JOBS=1` runs in one process.
@@ -54,6 +54,7 @@ test-rust: ## Rust: format, clippy, tests
 	cargo test $(CARGO_PLAIN)
 
 test-python: $(VENV)/.dev ## pytest against the installed wheel
+	$(PY) tools/need_gpu.py
 	$(PY) -m pytest -n $(JOBS)
 
 lint: $(VENV)/.dev ## ruff and mypy

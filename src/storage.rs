@@ -114,10 +114,11 @@ impl Storage {
     fn heap(nbytes: usize, device: Device, zeroed: bool) -> Result<StorageRef> {
         if let Device::Gpu(i) = device {
             let buffer = gpu::Buffer::new(gpu::Gpu::get(i)?, nbytes)?;
-            if zeroed && nbytes > 0 {
-                buffer.gpu().clear(&buffer, 0, nbytes.next_multiple_of(4))?;
+            let storage = Storage::on_gpu(Arc::new(buffer), nbytes, device);
+            if zeroed {
+                gpu::fill::zero(&storage)?;
             }
-            return Ok(Storage::on_gpu(Arc::new(buffer), nbytes, device));
+            return Ok(storage);
         }
         let (ptr, capacity) = if nbytes == 0 || device != Device::Cpu {
             // No memory: a well-aligned dangling pointer that is never read.

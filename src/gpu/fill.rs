@@ -4,7 +4,8 @@ use super::call;
 use crate::dispatch;
 use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
-use crate::storage::Storage;
+use crate::layout::Layout;
+use crate::storage::{Storage, StorageRef};
 use crate::tensor::Tensor;
 
 /// The bytes of one element, repeated to two words.
@@ -25,27 +26,30 @@ fn pattern(value: Scalar, dtype: Dtype) -> [u32; 2] {
 
 /// Writes one value over all of a fresh tensor's memory.
 pub fn fill_fresh(t: &Tensor, value: Scalar) -> Result<()> {
-    let nbytes = t.storage().nbytes();
-    if nbytes == 0 {
+    if t.dtype() == Dtype::C128 && value.f64() != 0.0 {
+        return Err(super::refuse("fill", t.dtype(), super::of(t)?));
+    }
+    words(t.storage(), pattern(value, t.dtype()))
+}
+
+/// Zero bytes in all of a fresh storage. A kernel, since commands outside of a pass would end it.
+pub fn zero(storage: &StorageRef) -> Result<()> {
+    words(storage, [0, 0])
+}
+
+/// Two words in turn over all of a storage's memory.
+fn words(storage: &StorageRef, [low, high]: [u32; 2]) -> Result<()> {
+    let count = storage.nbytes().div_ceil(4);
+    if count == 0 {
         return Ok(());
     }
-    let gpu = super::of(t)?;
-    let [low, high] = pattern(value, t.dtype());
-    let words = nbytes.div_ceil(4);
-    if (low, high) == (0, 0) {
-        return gpu.clear(t.storage().buffer_mut()?, 0, words * 4);
-    }
-    if t.dtype() == Dtype::C128 {
-        return Err(super::refuse("fill", t.dtype(), gpu));
-    }
     // Elements that are narrower than a word may end inside of the last one.
-    let memory = Storage::on_gpu(t.storage().buffer_mut()?.clone(), words * 4, t.device());
-    let piece = gpu.info().max_binding / 4;
+    let memory = Storage::on_gpu(storage.buffer_mut()?.clone(), count * 4, storage.device());
+    let piece = storage.buffer()?.gpu().info().max_binding / 4;
     let mut at = 0;
-    while at < words {
-        let n = piece.min(words - at);
-        // The memory as words.
-        let view = Tensor::from_parts(memory.clone(), crate::layout::Layout::strided(&[n], &[1], at)?, Dtype::I32);
+    while at < count {
+        let n = piece.min(count - at);
+        let view = Tensor::from_parts(memory.clone(), Layout::strided(&[n], &[1], at)?, Dtype::I32);
         call("fill", &[&view], &[low, high], n)?;
         at += n;
     }

@@ -96,7 +96,7 @@ pub fn complex(re: &Tensor, im: &Tensor) -> Result<Tensor> {
     );
     let shape = broadcast(re.shape(), im.shape())?;
     let out = Tensor::empty(&shape, re.dtype().to_complex(), re.device())?;
-    if re.device() == Device::Cpu {
+    if re.device() != Device::Meta {
         copy::copy_raw(&look(&out, part_layout(out.layout(), false)?, re.dtype()), &re.detach())?;
         copy::copy_raw(&look(&out, part_layout(out.layout(), true)?, re.dtype()), &im.detach())?;
     }

@@ -25,6 +25,15 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
     if dst.device() == Device::Meta {
         return Ok(());
     }
+    if src.device() != dst.device() && dst.numel() > 0 {
+        // A number goes as a parameter.
+        if gpu::holds(dst) && src.device() == Device::Cpu && src.numel() == 1 && !dst.dtype().is_complex() {
+            let v = Tensor::scalar(src.at(0), dst.dtype());
+            return gpu::elementwise::run(identity(), &[Operand::S(v.item()?)], &[], dst.dtype(), &dst.detach());
+        }
+        let moved = transfer::move_to(src, dst.device())?;
+        return copy_raw(dst, &moved);
+    }
     let expanded;
     let src = if src.shape() == dst.shape() {
         src
@@ -42,15 +51,6 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
     } else {
         src
     };
-    if src.device() != dst.device() {
-        // A number goes as a parameter.
-        if gpu::holds(dst) && src.device() == Device::Cpu && src.strides().iter().all(|s| *s == 0) && !dst.dtype().is_complex() {
-            let v = Tensor::scalar(src.at(0), dst.dtype());
-            return gpu::elementwise::run(identity(), &[Operand::S(v.item()?)], &[], dst.dtype(), &dst.detach());
-        }
-        let moved = transfer::move_to(src, dst.device())?;
-        return copy_raw(dst, &moved);
-    }
     if gpu::holds(dst) {
         return copy_on_gpu(dst, src);
     }

@@ -133,7 +133,7 @@ pub fn like(x: &Tensor, dtype: Option<Dtype>, device: Option<Device>, format: Op
 }
 
 fn fill_raw(t: &Tensor, v: Scalar) -> Result<()> {
-    if t.device() == Device::Cpu {
+    if t.device() != Device::Meta {
         copy::copy_raw(t, &Tensor::full(&[], v, t.dtype(), Device::Cpu)?)?;
     }
     Ok(())

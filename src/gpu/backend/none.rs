@@ -36,9 +36,6 @@ impl Gpu {
     pub fn copy(&self, _from: &Buffer, _at: usize, _to: &Buffer, _to_at: usize, _n: usize) -> Result<()> {
         match *self {}
     }
-    pub fn clear(&self, _b: &Buffer, _at: usize, _n: usize) -> Result<()> {
-        match *self {}
-    }
     pub fn launch(
         &self,
         _key: u64,

@@ -434,14 +434,6 @@ impl Gpu {
         Ok(())
     }
 
-    /// Zero bytes; positions and length are multiples of 4.
-    pub fn clear(&self, b: &Buffer, at: usize, n: usize) -> Result<()> {
-        self.check()?;
-        let mut s = self.state.lock();
-        self.encoder(&mut s).clear_buffer(&b.raw().buffer, at as u64, Some(n as u64));
-        Ok(())
-    }
-
     /// The code with which kernels say that something is out of range; `{}` stands for the number that goes with it.
     pub fn fault(&self, message: String) -> u32 {
         let mut s = self.state.lock();

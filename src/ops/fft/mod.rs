@@ -6,6 +6,7 @@ mod transform;
 use super::creation::{device_of, finish};
 use super::join::arrange::roll;
 use super::{Args, Registry, Ret, copy, view};
+use crate::device::Device;
 use crate::dtype::{Dtype, Scalar, default_dtype};
 use crate::error::Result;
 use crate::layout::wrap_dim;
@@ -174,8 +175,9 @@ fn freq(n: i64, d: f64, wraps: bool, a: &Args) -> Result<Ret> {
     let count = if wraps { n } else { n / 2 + 1 };
     ensure!(count >= 0, Runtime, "Trying to create tensor with negative dimension {count}: [{count}]");
     let acc = if dtype == Dtype::F64 || dtype == Dtype::C128 { Dtype::F64 } else { Dtype::F32 };
-    let t = Tensor::empty(&[count as usize], acc, device)?;
-    if t.device() == crate::device::Device::Cpu {
+    let here = if device == Device::Meta { device } else { Device::Cpu };
+    let t = Tensor::empty(&[count as usize], acc, here)?;
+    if here == Device::Cpu {
         let half = if wraps { (n + 1) / 2 } else { count };
         let step = 1.0 / (n as f64 * d);
         let at = |i: usize| if (i as i64) < half { i as i64 } else { i as i64 - n };
@@ -184,7 +186,7 @@ fn freq(n: i64, d: f64, wraps: bool, a: &Args) -> Result<Ret> {
             _ => t.data_mut::<f32>().iter_mut().enumerate().for_each(|(i, v)| *v = at(i) as f32 * step as f32),
         }
     }
-    finish(copy::to_dtype(&t, dtype)?, a.ob(6))
+    finish(copy::to_device(&copy::to_dtype(&t, dtype)?, device)?, a.ob(6))
 }
 
 /// Moves the point of frequency zero to the middle, or back.
