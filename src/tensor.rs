@@ -189,6 +189,12 @@ impl Tensor {
         }
     }
 
+    /// An error for tensors without memory of any kind.
+    pub fn check_memory(&self, op: &str) -> Result<()> {
+        ensure!(self.device() != Device::Meta, NotImplemented, "{op}: not implemented for tensors on the 'meta' device");
+        Ok(())
+    }
+
     /// Address of element 0, to be read.
     pub fn ptr(&self) -> *const u8 {
         // wrapping_add: the pointer of an empty tensor is dangling.

@@ -15,6 +15,7 @@ pub mod join;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod numeric;
 pub mod optim;
 pub mod pool;
 pub mod random;

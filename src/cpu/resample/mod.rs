@@ -164,13 +164,23 @@ impl<T: Real> Axis<T> {
         }
     }
 
+    /// Number of input elements.
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// The taps of output `o` are `ends[o]..ends[o + 1]`; and index and weight of each tap.
+    pub fn taps(&self) -> (&[usize], &[usize], &[T]) {
+        (&self.offsets, &self.index, &self.weight)
+    }
+
     /// Number of output elements.
     pub fn output(&self) -> usize {
         self.offsets.len() - 1
     }
 
     /// Whether the table copies its input.
-    fn copies(&self) -> bool {
+    pub fn copies(&self) -> bool {
         self.input == self.output()
             && self.index.len() == self.input
             && self.index.iter().enumerate().all(|(i, &at)| i == at)

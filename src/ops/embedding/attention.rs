@@ -82,8 +82,12 @@ pub(super) fn weights(q: &Tensor, k: &Tensor, mask: Option<&Tensor>, causal: boo
     let q = ops(&MUL, q, root.copysign(scale))?;
     let k = ops(&MUL, k, root)?;
     let scores = matmul(&q, &view::transpose(&k, -2, -1)?)?;
-    let causal =
-        if causal { Some(causal_mask(scores.shape()[scores.ndim() - 2], scores.shape()[scores.ndim() - 1])?) } else { None };
+    let causal = if causal {
+        let m = causal_mask(scores.shape()[scores.ndim() - 2], scores.shape()[scores.ndim() - 1])?;
+        Some(copy::to_device(&m, scores.device())?)
+    } else {
+        None
+    };
     match causal.as_ref().or(mask) {
         None => softmax(&scores, -1, None),
         Some(m) if m.dtype() == Dtype::Bool => {

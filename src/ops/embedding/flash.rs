@@ -7,6 +7,7 @@ use crate::cpu::threads::SendPtr;
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::Dims;
 use crate::ops::elementwise::{MUL, mul, sub};
 use crate::ops::norm::num::ops;
@@ -89,7 +90,7 @@ fn result(like: &Tensor, batch: &[usize], n: usize, e: usize) -> Result<Tensor> 
         strides[d] = step;
         step *= shape[d] as isize;
     }
-    Tensor::empty_strided(&shape, &strides, Dtype::F32, Device::Cpu)
+    Tensor::empty_strided(&shape, &strides, Dtype::F32, like.device())
 }
 
 /// The shapes of a question that the kernel answers.
@@ -107,7 +108,8 @@ impl Query<'_> {
         let Query { q, k, v, mask, share, .. } = *self;
         let (nq, nk, nv) = (q.ndim(), k.ndim(), v.ndim());
         let (l, e, s, ev) = (q.shape()[nq - 2], q.shape()[nq - 1], k.shape()[nk - 2], v.shape()[nv - 1]);
-        if k.shape()[nk - 1] != e || v.shape()[nv - 2] != s || [q, k, v].iter().any(|t| t.device() != Device::Cpu) {
+        let here = q.device() == Device::Cpu || (gpu::holds(q) && e.max(ev) <= gpu::attention::WIDEST);
+        if !here || k.shape()[nk - 1] != e || v.shape()[nv - 2] != s || k.device() != q.device() || v.device() != q.device() {
             return None;
         }
         let mut batch = Dims::new();
@@ -115,7 +117,7 @@ impl Query<'_> {
         broadcast_batch(&mut batch, &k.shape()[..nk - 2], share[0])?;
         broadcast_batch(&mut batch, &v.shape()[..nv - 2], share[1])?;
         if let Some(m) = mask {
-            if needs_grad(&[m]) || m.device() != Device::Cpu {
+            if needs_grad(&[m]) || m.device() != q.device() {
                 return None;
             }
             let mut whole = batch.clone();
@@ -126,9 +128,75 @@ impl Query<'_> {
     }
 }
 
-/// The answer of the kernel to operands in float32, `None` where it does not apply. Differentiable.
-pub(super) fn fused(ask: Query) -> Result<Option<Tensor>> {
-    let Some(plan) = ask.plan() else { return Ok(None) };
+/// An operand (with its heads shared by `times`) for the kernel of a GPU: `[n, heads, rows, elements]`, rows contiguous.
+fn four(t: &Tensor, batch: &[usize], times: usize) -> Result<Tensor> {
+    let (own, lead) = (t.ndim() - 2, batch.len());
+    let mut shape: Dims = Dims::from_slice(batch);
+    // Heads that are shared stay as they are; one that serves all is stretched.
+    if times > 1 && own > 0 {
+        shape[lead - 1] /= times;
+    }
+    shape.extend_from_slice(&t.shape()[own..]);
+    let wide = by_rows(&view::expand(&t.detach(), &shape)?)?;
+    four_dims(&wide)
+}
+
+/// The dimensions before the last two as two.
+fn four_dims(t: &Tensor) -> Result<Tensor> {
+    let d = t.ndim();
+    let (rows, elements) = (t.shape()[d - 2], t.shape()[d - 1]);
+    Ok(match d {
+        2 => view::unsqueeze(&view::unsqueeze(t, 0)?, 0)?,
+        3 => view::unsqueeze(t, 0)?,
+        4 => t.clone(),
+        _ => view::reshape_to(t, &[t.shape()[..d - 3].iter().product(), t.shape()[d - 3], rows, elements])?,
+    }
+    .detach())
+}
+
+impl Plan {
+    /// A fresh result of `[batch..., n, e]`, and the same with four dimensions.
+    fn result(&self, like: &Tensor, n: usize, e: usize) -> Result<(Tensor, Tensor)> {
+        let out = if self.batch.len() <= 2 {
+            result(like, &self.batch, n, e)?
+        } else {
+            let mut shape = self.batch.clone();
+            shape.extend([n, e]);
+            Tensor::empty(&shape, Dtype::F32, like.device())?
+        };
+        let four = four_dims(&out)?;
+        Ok((out, four))
+    }
+
+    fn on_gpu(&self, ask: &Query) -> Result<gpu::attention::Attention> {
+        let mask = match ask.mask {
+            None => None,
+            Some(m) => {
+                let mut whole = self.batch.clone();
+                whole.extend([self.l, self.s]);
+                let m = if m.dtype() == Dtype::Bool { m.detach() } else { copy::to_dtype(&m.detach(), Dtype::F32)? };
+                Some(four_dims(&view::expand(&m, &whole)?)?)
+            }
+        };
+        Ok(gpu::attention::Attention {
+            q: four(ask.q, &self.batch, 1)?,
+            k: four(ask.k, &self.batch, ask.share[0])?,
+            v: four(ask.v, &self.batch, ask.share[1])?,
+            mask,
+            causal: ask.causal,
+            scale: ask.scale,
+            share: ask.share,
+        })
+    }
+}
+
+/// The answer, and the logarithms of the sums of exponentials.
+fn forward(ask: &Query, plan: Plan) -> Result<(Tensor, Tensor)> {
+    if gpu::holds(ask.q) {
+        let (out, four) = plan.result(ask.q, plan.l, plan.ev)?;
+        let lse = plan.on_gpu(ask)?.forward(&four)?;
+        return Ok((out, lse));
+    }
     let (q, k, v) = (by_rows(&ask.q.detach())?, by_rows(&ask.k.detach())?, by_rows(&ask.v.detach())?);
     let mask = match ask.mask {
         Some(m) if m.dtype() != Dtype::Bool => Some(copy::to_dtype(&m.detach(), Dtype::F32)?),
@@ -142,6 +210,13 @@ pub(super) fn fused(ask: Query) -> Result<Option<Tensor>> {
         // SAFETY: strides and offsets are those of the tensors; results are fresh memory.
         unsafe { a.forward(rows(&out, true), SendPtr(lse.ptr_mut() as *mut f32)) }
     });
+    Ok((out, lse))
+}
+
+/// The answer of the kernel to operands in float32, `None` where it does not apply. Differentiable.
+pub(super) fn fused(ask: Query) -> Result<Option<Tensor>> {
+    let Some(plan) = ask.plan() else { return Ok(None) };
+    let (out, lse) = forward(&ask, plan)?;
     let saved = [ask.q, ask.k, ask.v].map(save);
     let saved_mask = ask.mask.map(save);
     let saved_out = save_output(&out, 0);
@@ -215,6 +290,9 @@ impl Kernel {
 fn backward(ask: &Query, out: &Tensor, lse: &Tensor, g: &Tensor) -> Result<Grads> {
     // The shapes were found fit in the forward pass.
     let Some(plan) = ask.plan() else { return in_tensor_ops(ask, g) };
+    if gpu::holds(ask.q) {
+        return backward_on_gpu(ask, &plan, out, lse, g);
+    }
     let (q, k, v, g) = (by_rows(&ask.q.detach())?, by_rows(&ask.k.detach())?, by_rows(&ask.v.detach())?, by_rows(&g.detach())?);
     let mask = match ask.mask {
         Some(m) if m.dtype() != Dtype::Bool => Some(copy::to_dtype(m, Dtype::F32)?),
@@ -240,6 +318,24 @@ fn backward(ask: &Query, out: &Tensor, lse: &Tensor, g: &Tensor) -> Result<Grads
         Some(shared_sum(&dq, ask.q, 1)?),
         Some(shared_sum(&dk, ask.k, ask.share[0])?),
         Some(shared_sum(&dv, ask.v, ask.share[1])?)
+    ])
+}
+
+fn backward_on_gpu(ask: &Query, plan: &Plan, out: &Tensor, lse: &Tensor, g: &Tensor) -> Result<Grads> {
+    let kernel = plan.on_gpu(ask)?;
+    let g = g.detach();
+    let dot = reduce::sum(&mul(&out.detach(), &g)?, Some(&[-1]), false, None)?;
+    let (dq, to) = plan.result(ask.q, plan.l, plan.e)?;
+    let (dk, dv) = kernel.backward(&four(&g, &plan.batch, 1)?, lse, &copy::contiguous(&dot)?, &to)?;
+    let batched = |t: &Tensor, e: usize| -> Result<Tensor> {
+        let mut shape = plan.batch.clone();
+        shape.extend([plan.s, e]);
+        view::reshape_to(t, &shape)
+    };
+    Ok(smallvec![
+        Some(shared_sum(&dq, ask.q, 1)?),
+        Some(shared_sum(&batched(&dk, plan.e)?, ask.k, ask.share[0])?),
+        Some(shared_sum(&batched(&dv, plan.ev)?, ask.v, ask.share[1])?)
     ])
 }
 

@@ -7,12 +7,14 @@ use crate::cpu::float::Float;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
+use crate::gpu::loss::Targets;
 use crate::layout::{Dims, show};
-use crate::ops::elementwise::{DIV, EQ, MUL, NEG, WHERE, add, div, mul, sub};
+use crate::ops::elementwise::{ADD, DIV, EQ, MUL, NEG, WHERE, add, div, mul, sub};
 use crate::ops::matmul::matmul;
-use crate::ops::norm::num::{dense, dense_as, op1, ops};
+use crate::ops::norm::num::{dense, dense_as, op1, op2, ops};
 use crate::ops::norm::{log_softmax, softmax};
-use crate::ops::{Args, Registry, copy, reduce, view};
+use crate::ops::{Args, Registry, copy, creation, reduce, view};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::smallvec;
@@ -27,6 +29,8 @@ struct Nll {
     n: usize,
     c: usize,
     inner: usize,
+    /// Target and weight for the kernels of a GPU.
+    on_gpu: Option<Targets>,
 }
 
 impl Nll {
@@ -43,6 +47,28 @@ impl Nll {
         }
     }
 
+    /// The losses of a GPU, reduced.
+    fn reduced(&self, losses: &Tensor, t: &Targets) -> Result<Tensor> {
+        match self.red {
+            Reduction::None => Ok(losses.clone()),
+            Reduction::Sum => reduce::sum(losses, None, false, None),
+            Reduction::Mean => div(&reduce::sum(losses, None, false, None)?, &t.total()?),
+        }
+    }
+
+    /// What losses of a GPU are divided by.
+    fn divisor(&self, t: &Targets) -> Result<Tensor> {
+        if self.red == Reduction::Mean { t.total() } else { Tensor::full(&[], 1.0, Dtype::F32, t.w.device()) }
+    }
+
+    /// The smoothed targets, and weights divided by their total: of rows, on a GPU.
+    fn goal_on_gpu(&self, t: &Targets, smoothing: f64) -> Result<(Tensor, Tensor)> {
+        let classes = creation::arange(0.into(), (self.c as i64).into(), 1.into(), Some(Dtype::I32), t.w.device())?;
+        let at = op2(&EQ, &view::reshape_to(&t.class, &[self.n, 1])?, &classes)?;
+        let goal = ops(&ADD, &ops(&MUL, &copy::to_dtype(&at, Dtype::F32)?, 1.0 - smoothing)?, smoothing / self.c as f64)?;
+        Ok((goal, view::reshape_to(&div(&t.w, &self.divisor(t)?)?, &[self.n, 1])?))
+    }
+
     /// The problem for the fused kernels; `T` is the dtype of the weight.
     fn classes<T: Float>(&self, smoothing: f64) -> kernels::Classes<'_, T> {
         let weight = self.weight.as_ref().map(|w| w.data::<T>());
@@ -51,6 +77,19 @@ impl Nll {
 
     /// The gradient of [`fused`] in differentiable ops: `g w / total (softmax(x) - target)` with the smoothed target.
     fn composed(&self, x: &Tensor, g: &Tensor, smoothing: f64, total: f64) -> Result<Tensor> {
+        let (goal, scale) = match &self.on_gpu {
+            Some(t) => self.goal_on_gpu(t, smoothing)?,
+            None => self.goal(x, smoothing, total)?,
+        };
+        let kind = x.dtype().compute();
+        let rows = if g.numel() == 1 { 1 } else { self.n };
+        let g = mul(&view::reshape_to(&copy::to_dtype(g, kind)?, &[rows, 1])?, &scale)?;
+        let p = softmax(&view::reshape_to(&copy::to_dtype(x, kind)?, &[self.n, self.c])?, 1, None)?;
+        copy::to_dtype(&view::reshape_to(&mul(&sub(&p, &goal)?, &g)?, x.shape())?, x.dtype())
+    }
+
+    /// The smoothed targets, and weights divided by their total: of rows.
+    fn goal(&self, x: &Tensor, smoothing: f64, total: f64) -> Result<(Tensor, Tensor)> {
         let kind = x.dtype().compute();
         let goal = Tensor::full(&[self.n, self.c], smoothing / self.c as f64, kind, x.device())?;
         let scale = Tensor::zeros(&[self.n, 1], kind, x.device())?;
@@ -62,14 +101,14 @@ impl Nll {
                 scale[r] = T::of(w.map_or(1.0, |w| w[t as usize].to_f64()) / total);
             }
         });
-        let rows = if g.numel() == 1 { 1 } else { self.n };
-        let g = mul(&view::reshape_to(&copy::to_dtype(g, kind)?, &[rows, 1])?, &scale)?;
-        let p = softmax(&view::reshape_to(&copy::to_dtype(x, kind)?, &[self.n, self.c])?, 1, None)?;
-        copy::to_dtype(&view::reshape_to(&mul(&sub(&p, &goal)?, &g)?, x.shape())?, x.dtype())
+        Ok((goal, scale))
     }
 
     /// `x` has values for every class; the result has one for every target, or one in all.
     fn pick(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(t) = &self.on_gpu {
+            return copy::to_dtype(&self.reduced(&t.pick(x, self.c, self.inner)?, t)?, x.dtype());
+        }
         let from = dense(x)?;
         let total = if self.red == Reduction::Mean { self.total() } else { 1.0 };
         let count = self.n * self.inner;
@@ -97,6 +136,9 @@ impl Nll {
 
     /// The transpose of [`Nll::pick`]: spreads one value for every target, or one in all, over the classes.
     fn spread(&self, g: &Tensor, shape: &[usize]) -> Result<Tensor> {
+        if let Some(t) = &self.on_gpu {
+            return t.spread(g, &self.divisor(t)?, shape, self.red == Reduction::None, [self.c, self.inner]);
+        }
         let from = dense(g)?;
         let out = Tensor::zeros(shape, from.dtype(), g.device())?;
         let total = if self.red == Reduction::Mean { self.total() } else { 1.0 };
@@ -212,23 +254,30 @@ fn check(x: &Tensor, target: &Tensor, weight: Option<&Tensor>, ignore: i64, red:
             w.dtype().scalar_name()
         );
     }
-    x.check_data("nll_loss")?;
-    target.check_data("nll_loss")?;
-    let t = classes(target)?;
-    if let Some(&bad) = t.data::<i64>().iter().find(|&&v| v != ignore && !(0..c as i64).contains(&v)) {
-        bail!(Index, "Target {bad} is out of bounds.");
-    }
     let n = if d == 1 { 1 } else { x.shape()[0] };
     let inner: usize = x.shape().iter().skip(2).product();
     // Every position has a target now; an empty batch has none.
-    let shape =
+    let shape: Dims =
         if d == 1 { target.dims() } else { x.shape().iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, &s)| s).collect() };
+    x.check_memory("nll_loss")?;
+    target.check_memory("nll_loss")?;
+    let t = classes(target)?;
+    if gpu::holds(x) {
+        let targets = Targets::new(&t, weight, ignore, c, "Target {} is out of bounds.")?;
+        return Ok((Nll { target: t, weight: None, ignore, red, n, c, inner, on_gpu: Some(targets) }, shape));
+    }
+    if let Some(&bad) = t.data::<i64>().iter().find(|&&v| v != ignore && !(0..c as i64).contains(&v)) {
+        bail!(Index, "Target {bad} is out of bounds.");
+    }
     let weight = dense_as(weight, x.dtype().compute())?;
-    Ok((Nll { target: t, weight, ignore, red, n, c, inner }, shape))
+    Ok((Nll { target: t, weight, ignore, red, n, c, inner, on_gpu: None }, shape))
 }
 
 /// Cross entropy of rows of logits in one pass, forward and backward; `smoothing` only without weights.
 fn fused(p: Nll, x: &Tensor, shape: Dims, smoothing: f64) -> Result<Tensor> {
+    if let Some(t) = p.on_gpu.clone() {
+        return fused_on_gpu(p, t, x, shape, smoothing);
+    }
     let from = dense(x)?;
     let kind = from.dtype();
     let stat = || Tensor::empty(&[p.n], kind, x.device());
@@ -261,6 +310,23 @@ fn fused(p: Nll, x: &Tensor, shape: Dims, smoothing: f64) -> Result<Tensor> {
             kernels::backward(from.data::<T>(), p.classes::<T>(smoothing), m.data::<T>(), s.data::<T>(), g, dx.data_mut::<T>());
         });
         Ok(smallvec![Some(copy::to_dtype(&dx, x.dtype())?)])
+    }))
+}
+
+fn fused_on_gpu(p: Nll, t: Targets, x: &Tensor, shape: Dims, smoothing: f64) -> Result<Tensor> {
+    let (loss, stats) = gpu::softmax::cross_entropy(x, &t.class, &t.w, p.c, smoothing)?;
+    let out = copy::to_dtype(&p.reduced(&loss, &t)?, x.dtype())?;
+    let out = if p.red == Reduction::None { view::reshape_to(&out, &shape)?.detach() } else { out };
+    let (xs, target) = (save(x), save(&p.target));
+    Ok(record("NllLossBackward0", &[x], out, move |ctx, g| {
+        let x = xs.get(ctx)?;
+        target.get(ctx)?;
+        if is_grad_enabled() {
+            return Ok(smallvec![Some(p.composed(&x, g, smoothing, 1.0)?)]);
+        }
+        let each = p.red == Reduction::None;
+        let of_rows = [&t.class, &t.w, &stats, &p.divisor(&t)?];
+        Ok(smallvec![Some(gpu::softmax::cross_entropy_backward(&x, of_rows, g, p.c, smoothing, each)?)])
     }))
 }
 
@@ -311,6 +377,10 @@ pub fn cross_entropy(
     let smooth = match red {
         Reduction::None => smooth,
         Reduction::Sum => reduce::sum(&smooth, None, false, None)?,
+        Reduction::Mean if gpu::holds(x) => {
+            let t = Targets::new(&classes(target)?, weight, ignore, c, "Target {} is out of bounds.")?;
+            div(&reduce::sum(&smooth, None, false, None)?, &copy::to_dtype(&t.total()?, smooth.dtype())?)?
+        }
         Reduction::Mean => {
             let t = classes(target)?;
             let counted = t.data::<i64>().iter().filter(|&&t| t != ignore);
@@ -351,11 +421,8 @@ fn with_probabilities(
     }
     ensure!((0.0..=1.0).contains(&smoothing), Runtime, "label_smoothing must be between 0.0 and 1.0. Got: {smoothing}");
     let logp = log_softmax(x, class_dim, None)?;
-    let target = if smoothing > 0.0 {
-        ops(&crate::ops::elementwise::ADD, &ops(&MUL, target, 1.0 - smoothing)?, smoothing / c as f64)?
-    } else {
-        target.clone()
-    };
+    let target =
+        if smoothing > 0.0 { ops(&ADD, &ops(&MUL, target, 1.0 - smoothing)?, smoothing / c as f64)? } else { target.clone() };
     let mut loss = mul(&logp, &target)?;
     if let Some(w) = weight {
         loss = mul(&loss, &along_classes(w, x.ndim(), class_dim)?)?;

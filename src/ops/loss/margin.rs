@@ -5,6 +5,7 @@ use crate::autograd::{record, save};
 use crate::cpu::float::Float;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, show};
 use crate::ops::norm::num::{dense, dense_as};
 use crate::ops::{Registry, copy, view};
@@ -25,7 +26,7 @@ fn samples(x: &Tensor) -> Result<(usize, usize)> {
 
 fn long_target(target: &Tensor) -> Result<Tensor> {
     ensure!(target.dtype() == Dtype::I64, Runtime, "expected scalar type Long but found {}", target.dtype().scalar_name());
-    target.check_data("margin loss")?;
+    target.check_memory("margin loss")?;
     classes(target)
 }
 
@@ -37,6 +38,14 @@ struct Margin {
     target: Tensor,
     n: usize,
     c: usize,
+    on_gpu: Option<OnGpu>,
+}
+
+/// What the kernels of a GPU need of the target.
+#[derive(Clone)]
+enum OnGpu {
+    Classes(gpu::loss::Targets),
+    Labels(Tensor),
 }
 
 #[derive(Clone)]
@@ -89,7 +98,21 @@ impl Margin {
         loss / c
     }
 
+    /// Whether the hinge is squared, and its margin.
+    fn hinge(&self) -> (bool, f64) {
+        match self.kind {
+            Kind::Multi { squared, margin, .. } => (squared, margin),
+            Kind::Labels => (false, 1.0),
+        }
+    }
+
     fn losses(&self, x: &Tensor) -> Result<Tensor> {
+        let (squared, margin) = self.hinge();
+        match &self.on_gpu {
+            Some(OnGpu::Classes(t)) => return gpu::loss::multi_margin(x, t, self.c, margin, squared),
+            Some(OnGpu::Labels(counts)) => return gpu::loss::multilabel_margin(x, counts, self.c),
+            None => {}
+        }
         let from = dense(x)?;
         let out = Tensor::empty(&[self.n], from.dtype(), x.device())?;
         dispatch!(float "margin_loss", from.dtype(), T => {
@@ -101,6 +124,12 @@ impl Margin {
     }
 
     fn gradient(&self, x: &Tensor, g: &Tensor) -> Result<Tensor> {
+        let (squared, margin) = self.hinge();
+        match &self.on_gpu {
+            Some(OnGpu::Classes(t)) => return gpu::loss::multi_margin_backward(x, g, t, self.c, margin, squared),
+            Some(OnGpu::Labels(counts)) => return gpu::loss::multilabel_margin_backward(x, g, counts, self.c),
+            None => {}
+        }
         let (from, g) = (dense(x)?, dense(g)?);
         let out = Tensor::zeros(x.shape(), from.dtype(), x.device())?;
         dispatch!(float "margin_loss_backward", from.dtype(), T => {
@@ -151,11 +180,17 @@ pub fn multi_margin_loss(
         ensure!(w.numel() == c, Runtime, "inconsistent weight size, expected {c} but got {}", show(w.shape()));
     }
     ensure!(x.dtype().is_float(), NotImplemented, "\"multi_margin_loss\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("multi_margin_loss")?;
+    x.check_memory("multi_margin_loss")?;
     let t = long_target(target)?;
+    if gpu::holds(x) {
+        let targets = gpu::loss::Targets::new(&t, weight, i64::MIN, c, "target out of range: {}")?;
+        let kind = Kind::Multi { squared: p == 2, margin, weight: None };
+        let m = Margin { kind, target: t, n, c, on_gpu: Some(OnGpu::Classes(targets)) };
+        return m.run(x, target.dims(), red, "MultiMarginLossBackward0");
+    }
     ensure!(t.data::<i64>().iter().all(|&v| (0..c as i64).contains(&v)), Runtime, "target out of range");
     let weight = dense_as(weight, x.dtype().compute())?;
-    let m = Margin { kind: Kind::Multi { squared: p == 2, margin, weight }, target: t, n, c };
+    let m = Margin { kind: Kind::Multi { squared: p == 2, margin, weight }, target: t, n, c, on_gpu: None };
     m.run(x, target.dims(), red, "MultiMarginLossBackward0")
 }
 
@@ -166,11 +201,17 @@ pub fn multilabel_margin_loss(x: &Tensor, target: &Tensor, red: Reduction) -> Re
     let fits = target.shape() == x.shape() || (x.ndim() < 2 && target.ndim() < 2 && target.numel() == c);
     ensure!(fits, Runtime, "inconsistent target size: {} for input of size: {}", show(target.shape()), show(x.shape()));
     ensure!(x.dtype().is_float(), NotImplemented, "\"multilabel_margin_loss\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("multilabel_margin_loss")?;
+    x.check_memory("multilabel_margin_loss")?;
     let t = long_target(target)?;
-    ensure!(t.data::<i64>().iter().all(|&v| (-1..c as i64).contains(&v)), Runtime, "argument #2 'target' is out of range");
+    let on_gpu = if gpu::holds(x) {
+        Some(OnGpu::Labels(gpu::loss::label_counts(&t, c, "argument #2 'target' is out of range: {}")?))
+    } else {
+        None
+    };
+    let fits = |t: &Tensor| t.data::<i64>().iter().all(|&v| (-1..c as i64).contains(&v));
+    ensure!(on_gpu.is_some() || fits(&t), Runtime, "argument #2 'target' is out of range");
     let shape: Dims = if x.ndim() == 2 { smallvec![n] } else { smallvec![] };
-    Margin { kind: Kind::Labels, target: t, n, c }.run(x, shape, red, "MultilabelMarginLossBackward0")
+    Margin { kind: Kind::Labels, target: t, n, c, on_gpu }.run(x, shape, red, "MultilabelMarginLossBackward0")
 }
 
 pub(super) fn register(r: &mut Registry) {

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::expr::Operand;
 use crate::expr::builder::{E, c, par, prim, wh};
 use crate::expr::prim::Prim;
+use crate::gpu;
 use crate::layout::{broadcast, show};
 use crate::ops::elementwise::{CLAMP_MIN, Compiled, DIV, apply, compile, div, mul, result_type};
 use crate::ops::norm::num::ops;
@@ -112,11 +113,17 @@ pub fn binary_cross_entropy(x: &Tensor, target: &Tensor, weight: Option<&Tensor>
         x.dtype().scalar_name()
     );
     ensure!(x.dtype().is_float(), NotImplemented, "\"binary_cross_entropy\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("binary_cross_entropy")?;
-    let values = crate::ops::norm::num::dense(x)?;
-    let inside =
-        dispatch!(float "binary_cross_entropy", values.dtype(), T => values.data::<T>().iter().all(|v| (0.0..=1.0).contains(v)));
-    ensure!(inside, Runtime, "all elements of input should be between 0 and 1");
+    const OUTSIDE: &str = "all elements of input should be between 0 and 1";
+    if gpu::holds(x) {
+        gpu::loss::check_inside_unit(x, OUTSIDE)?;
+    } else {
+        x.check_data("binary_cross_entropy")?;
+        let values = crate::ops::norm::num::dense(x)?;
+        let inside = dispatch!(float "binary_cross_entropy", values.dtype(), T => {
+            values.data::<T>().iter().all(|v| (0.0..=1.0).contains(v))
+        });
+        ensure!(inside, Runtime, "{OUTSIDE}");
+    }
     let d = x.dtype();
     let f = formula!(2, "", |x| {
         let low = |e: E| wh(e.lt(-100.0), c(-100.0), e);
@@ -256,10 +263,16 @@ fn gaussian_nll_loss(a: &Args) -> Result<Tensor> {
         }
         _ => bail!(Type, "gaussian_nll_loss(): argument 'var' must be Tensor or float"),
     };
-    var.check_data("gaussian_nll_loss")?;
     ensure!(var.dtype().is_float() || var.dtype().is_integral(), Type, "gaussian_nll_loss(): 'var' must be real");
-    let values = crate::ops::copy::contiguous(&crate::ops::copy::to_dtype(&var.detach(), Dtype::F64)?)?;
-    ensure!(!values.data::<f64>().iter().any(|&v| v < 0.0), Value, "var has negative entry/entries");
+    let negative = if gpu::holds(&var) {
+        // As PyTorch does, this waits for the answer.
+        var.numel() > 0 && no_grad(|| reduce::extreme_over(&var.detach(), &[], false, false))?.item()?.f64() < 0.0
+    } else {
+        var.check_data("gaussian_nll_loss")?;
+        let values = crate::ops::copy::contiguous(&crate::ops::copy::to_dtype(&var.detach(), Dtype::F64)?)?;
+        values.data::<f64>().iter().any(|&v| v < 0.0)
+    };
+    ensure!(!negative, Value, "var has negative entry/entries");
     if var.shape() != x.shape() {
         let (vs, xs) = (var.shape(), x.shape());
         if x.ndim() > 0 && xs[..x.ndim() - 1] == *vs {

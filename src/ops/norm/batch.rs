@@ -31,7 +31,7 @@ impl Parts<'_> {
                 Some(t) => {
                     ensure!(t.numel() == c, Runtime, "{name} should contain {c} elements not {}", t.numel());
                     ensure!(t.ndim() == 1, Runtime, "{name}: expected 1 dims but tensor has {}", t.ndim());
-                    t.check_data("batch_norm")?;
+                    t.check_memory("batch_norm")?;
                 }
                 None => ensure!(training || !name.starts_with("running"), Runtime, "{name} must be defined in evaluation mode"),
             }
@@ -81,7 +81,7 @@ pub fn native_batch_norm(
     eps: f64,
 ) -> Result<(Tensor, Option<(Tensor, Tensor)>)> {
     p.check(x, training)?;
-    x.check_data("batch_norm")?;
+    x.check_memory("batch_norm")?;
     if x.ndim() < 2 {
         return Ok((copy::clone(x, None)?, None));
     }

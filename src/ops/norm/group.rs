@@ -7,6 +7,7 @@ use crate::autograd::record;
 use crate::cpu::float::Float;
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::{Dims, show};
 use crate::ops::elementwise::{ADD, MUL, div, mul, pow};
 use crate::ops::{Registry, Ret, copy, view};
@@ -48,7 +49,7 @@ pub fn native_group_norm(
         }
     }
     ensure!(x.dtype().is_float(), NotImplemented, "\"GroupNormKernelImpl\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("group_norm")?;
+    x.check_memory("group_norm")?;
     let (n, groups) = (x.shape()[0], groups as usize);
     let gr = Groups::of_channels(x, groups);
     let (out, mean, rstd) = forward(x, gr, w, b, eps)?;
@@ -72,6 +73,11 @@ fn functional_group_norm(x: &Tensor, groups: i64, w: Option<&Tensor>, b: Option<
 
 /// The sum of the channels from `before` before to `after` after each. Differentiable.
 fn window_sum(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
+    let out = if gpu::holds(x) { gpu::norm::channel_windows(x, before, after)? } else { windows_on_cpu(x, before, after)? };
+    Ok(record("AvgPool3DBackward0", &[x], out, move |_, g| Ok(smallvec![Some(window_sum(g, after, before)?)])))
+}
+
+fn windows_on_cpu(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
     let from = dense(x)?;
     let out = Tensor::zeros(x.shape(), from.dtype(), x.device())?;
     let (c, inner) = (x.shape()[1], x.shape()[2..].iter().product::<usize>());
@@ -86,8 +92,7 @@ fn window_sum(x: &Tensor, before: usize, after: usize) -> Result<Tensor> {
             }
         });
     }
-    let out = copy::to_dtype(&out, x.dtype())?;
-    Ok(record("AvgPool3DBackward0", &[x], out, move |_, g| Ok(smallvec![Some(window_sum(g, after, before)?)])))
+    copy::to_dtype(&out, x.dtype())
 }
 
 fn add_to<T: Float>(to: &mut [T], from: &[T]) {
@@ -107,7 +112,7 @@ pub fn local_response_norm(x: &Tensor, size: i64, alpha: f64, beta: f64, k: f64)
     }
     ensure!(size > 0, Runtime, "kernel size should be greater than zero, but got kH: {size} kW: 1");
     ensure!(x.dtype().is_float(), NotImplemented, "\"avg_pool2d_out_frame\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("local_response_norm")?;
+    x.check_memory("local_response_norm")?;
     let n = size as usize;
     let sums = window_sum(&mul(x, x)?, n / 2, (n - 1) / 2)?;
     let base = ops(&ADD, &ops(&MUL, &sums, alpha / n as f64)?, k)?;

@@ -1,9 +1,10 @@
 //! Layer norm: every row of the trailing dimensions on its own.
 
-use super::num::{dense, dense_as, op1, ops, rows_or_one, sum_keep};
+use super::num::{dense, dense_as, op1, ops, row_or_all, rows_or_one, sum_keep};
 use crate::autograd::{Grads, is_grad_enabled, needs_grad, record, save};
 use crate::cpu::norm as kernels;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, show, sizes};
 use crate::ops::elementwise::{ADD, MUL, RSQRT, mul, sub};
 use crate::ops::{Registry, Ret, copy, reduce, view};
@@ -90,19 +91,23 @@ fn run(
         let stat = Tensor::empty(&stat_shape, x.dtype(), x.device())?;
         return Ok((x.empty_like()?, stat.clone(), stat));
     }
-    let from = dense(x)?;
-    let kind = from.dtype();
-    let (wd, bd) = (dense_as(w, kind)?, dense_as(b, kind)?);
-    let out = from.empty_like()?;
-    let (mean, rstd) = (Tensor::empty(&stat_shape, kind, x.device())?, Tensor::empty(&stat_shape, kind, x.device())?);
     let n: usize = tail.iter().product();
-    dispatch!(float "LayerNormKernelImpl", kind, T => {
-        let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
-        let (m, s) = (mean.data_mut::<T>(), rstd.data_mut::<T>());
-        kernels::forward(from.data::<T>(), n, wd, bd, eps, center, out.data_mut::<T>(), m, s);
-    });
+    let (out, mean, rstd) = if gpu::holds(x) {
+        gpu::norm::rows(x, n, w, b, eps, center, &stat_shape)?
+    } else {
+        let from = dense(x)?;
+        let kind = from.dtype();
+        let (wd, bd) = (dense_as(w, kind)?, dense_as(b, kind)?);
+        let out = from.empty_like()?;
+        let (mean, rstd) = (Tensor::empty(&stat_shape, kind, x.device())?, Tensor::empty(&stat_shape, kind, x.device())?);
+        dispatch!(float "LayerNormKernelImpl", kind, T => {
+            let (wd, bd) = (wd.as_ref().map(|t| t.data::<T>()), bd.as_ref().map(|t| t.data::<T>()));
+            let (m, s) = (mean.data_mut::<T>(), rstd.data_mut::<T>());
+            kernels::forward(from.data::<T>(), n, wd, bd, eps, center, out.data_mut::<T>(), m, s);
+        });
+        (copy::to_dtype(&out, x.dtype())?, mean, rstd)
+    };
     let stats = [save(&mean), save(&rstd)];
-    let out = copy::to_dtype(&out, x.dtype())?;
     let (mean, rstd) = (copy::to_dtype(&mean, x.dtype())?, copy::to_dtype(&rstd, x.dtype())?);
     let mut inputs = vec![x];
     inputs.extend(w);
@@ -144,6 +149,13 @@ fn backward(
     lead: usize,
     center: bool,
 ) -> Result<(Tensor, Tensor, Tensor)> {
+    if gpu::holds(x) {
+        let tail = &x.shape()[lead..];
+        let g = row_or_all(g, lead)?;
+        let (dx, dw, db) = gpu::norm::rows_backward(x, &g, tail.iter().product(), w, stats, center)?;
+        let dw = copy::to_dtype(&view::reshape_to(&dw, tail)?, w.map_or(x.dtype(), Tensor::dtype))?;
+        return Ok((dx, dw, view::reshape_to(&db, tail)?));
+    }
     let (xd, gd) = (dense(x)?, rows_or_one(g, lead)?);
     let kind = xd.dtype();
     let wd = dense_as(w, kind)?;

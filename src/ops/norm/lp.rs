@@ -1,11 +1,12 @@
 //! p-norms over dimensions, for `normalize` and the losses on distances.
 
 use super::num::{op1, op2, ops, sum_keep};
-use crate::autograd::{record, save, save_output};
+use crate::autograd::{no_grad, record, save, save_output};
 use crate::cpu::float::Float;
 use crate::error::Result;
 use crate::expr::Operand;
-use crate::ops::elementwise::{ABS, CLAMP_MIN, DIV, EQ, MUL, SIGN, WHERE, div, mul, pow};
+use crate::gpu;
+use crate::ops::elementwise::{ABS, CLAMP_MIN, DIV, EQ, MUL, NE, SIGN, WHERE, div, mul, pow};
 use crate::ops::reduce::{reduced_dims, reduced_shape, rows};
 use crate::ops::{Registry, Ret, copy, reduce, view};
 use crate::tensor::Tensor;
@@ -24,6 +25,20 @@ fn row_norm<T: Float>(row: &[T], p: f64) -> T {
     }
 }
 
+/// The norms that `common_norm` leaves, in tensor ops.
+fn of_powers(x: &Tensor, p: f64, dims: &[i64]) -> Result<Tensor> {
+    let x = copy::to_dtype(x, x.dtype().compute())?;
+    if p == 0.0 {
+        return sum_keep(&copy::to_dtype(&ops(&NE, &x, 0.0)?, x.dtype())?, dims);
+    }
+    let abs = op1(&ABS, &x)?;
+    if p == f64::NEG_INFINITY {
+        return reduce::extreme_over(&abs, dims, true, false);
+    }
+    let power = |t: Tensor, e: f64| pow(Operand::T(t), Operand::S(e.into()));
+    power(sum_keep(&power(abs, p)?, dims)?, 1.0 / p)
+}
+
 /// The p-norm over `dims`, which stay with size 1. Differentiable.
 pub fn lp_norm(x: &Tensor, p: f64, dims: &[i64]) -> Result<Tensor> {
     ensure!(
@@ -32,10 +47,11 @@ pub fn lp_norm(x: &Tensor, p: f64, dims: &[i64]) -> Result<Tensor> {
         "linalg.vector_norm: Expected a floating point or complex tensor as input. Got {}",
         x.dtype().scalar_name()
     );
-    x.check_data("norm")?;
+    x.check_memory("norm")?;
     let gone = reduced_dims(x.ndim(), Some(dims))?;
     let out = match reduce::common_norm(x, p, &gone)? {
         Some(kept) => kept,
+        None if gpu::holds(x) => no_grad(|| of_powers(&x.detach(), p, dims))?,
         None => {
             let wide = copy::to_dtype(&x.detach(), x.dtype().compute())?;
             let (data, count, row) = rows(&wide, &gone)?;

@@ -16,12 +16,17 @@ pub fn dense(x: &Tensor) -> Result<Tensor> {
 /// As [`dense`], but where all rows of the dimensions from `lead` on are one and the same in memory (a gradient that was
 /// stretched), only that row.
 pub fn rows_or_one(x: &Tensor, lead: usize) -> Result<Tensor> {
+    dense(&row_or_all(x, lead)?)
+}
+
+/// Where all rows of the dimensions from `lead` on are one and the same in memory, only that row, else all of `x`.
+pub fn row_or_all(x: &Tensor, lead: usize) -> Result<Tensor> {
     let one = (0..lead.min(x.ndim())).all(|d| x.strides()[d] == 0 && x.shape()[d] > 0);
     if !one || lead == 0 || lead > x.ndim() {
-        return dense(x);
+        return Ok(x.clone());
     }
     let row = Layout::strided(&x.shape()[lead..], &x.strides()[lead..], x.layout().offset)?;
-    dense(&Tensor::from_parts(x.storage().clone(), row, x.dtype()))
+    Ok(Tensor::from_parts(x.storage().clone(), row, x.dtype()))
 }
 
 /// An optional tensor as [`dense`], converted to `dtype`.

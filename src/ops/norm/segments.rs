@@ -9,6 +9,7 @@ use crate::cpu::float::Float;
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dispatch;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::Dims;
 use crate::ops::elementwise::mul;
 use crate::ops::{copy, reduce, view};
@@ -44,6 +45,12 @@ impl Groups {
         let (n, c) = (x.shape()[0], x.shape()[1]);
         let inner = x.shape()[2..].iter().product();
         Groups { n, c, inner, groups: n * groups, count: c / groups, step: 1, skip: c / groups, whole_channels: false }
+    }
+
+    /// The same for a GPU.
+    fn segments(&self) -> gpu::norm::Segments {
+        let count = if self.whole_channels { 0 } else { self.count };
+        gpu::norm::Segments { n: self.n, channels: self.c, inner: self.inner, count }
     }
 
     /// Elements of a group.
@@ -227,6 +234,9 @@ multiversion! {
 
 /// The normalised input, scaled and shifted by channel; mean and reciprocal deviation of every group.
 pub fn forward(x: &Tensor, gr: Groups, w: Option<&Tensor>, b: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
+    if gpu::holds(x) {
+        return gpu::norm::groups(x, gr.segments(), w, b, eps);
+    }
     let from = dense(x)?;
     let kind = from.dtype();
     let (wd, bd) = (dense_as(w, kind)?, dense_as(b, kind)?);
@@ -297,6 +307,9 @@ pub fn backward(
     mean: &Tensor,
     rstd: &Tensor,
 ) -> Result<(Tensor, Tensor, Tensor)> {
+    if gpu::holds(x) {
+        return gpu::norm::groups_backward(x, g, gr.segments(), w, mean, rstd);
+    }
     let (xd, gd) = (dense(x)?, dense(g)?);
     let kind = xd.dtype();
     let (wd, mean, rstd) = (dense_as(w, kind)?, dense(mean)?, dense(rstd)?);

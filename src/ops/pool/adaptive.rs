@@ -8,6 +8,8 @@ use crate::cpu::pool::{Windows, adaptive_max_pool as kernel};
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
+use crate::gpu::pool::Divisor;
 use crate::layout::{checked_numel, show};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -61,6 +63,7 @@ pub fn adaptive_avg_pool(dim: usize, x: &Tensor, output: &[i64]) -> Result<Tenso
     drop(Tensor::empty(&shape, x.dtype(), x.device())?);
     let averaging = (checked_numel(&shape)? > 0).then(|| Averaging {
         windows: Windows::adaptive(three(last, 1), three(&out, 1)),
+        on_gpu: (gpu::pool::Windows::adaptive(planes(x, dim), three(last, 1), three(&out, 1)), Divisor::Elements),
         planes: planes(x, dim),
         name,
     });
@@ -109,15 +112,21 @@ pub fn adaptive_max_pool(dim: usize, x: &Tensor, output: &[i64]) -> Result<(Tens
     let acc = x.dtype().compute();
     let values = Tensor::empty(&shape, acc, x.device())?;
     let index = Tensor::empty(&shape, Dtype::I64, x.device())?;
-    if values.numel() > 0 && x.device() != Device::Meta {
-        x.check_data(name)?;
+    let mut windows = None;
+    if gpu::holds(x) && values.numel() > 0 {
+        let source = copy::contiguous(&copy::to_dtype(&x.detach(), acc)?)?;
+        let (from, to) = (three(&x.shape()[x.ndim() - dim..], 1), three(&shape[shape.len() - dim..], 1));
+        let w = gpu::pool::Windows::adaptive(planes(x, dim), from, to);
+        w.max(&source, &values, Some(&index))?;
+        windows = Some(w);
+    } else if values.numel() > 0 && x.device() != Device::Meta {
         let source = copy::contiguous(&copy::to_dtype(&x.detach(), acc)?)?;
         let w = Windows::adaptive(three(&x.shape()[x.ndim() - dim..], 1), three(&shape[shape.len() - dim..], 1));
         dispatch!(float name, acc, T => kernel::<T>(&w, planes(x, dim), source.data(), values.data_mut(), index.data_mut()));
     }
     let values = copy::to_dtype(&values, x.dtype())?;
     let node = if dim == 2 { "AdaptiveMaxPool2DBackward0" } else { "AdaptiveMaxPool3DBackward0" };
-    Ok(recorded(node, x, values, index, dim))
+    Ok(recorded(node, x, values, index, dim, windows))
 }
 
 fn avg1d(x: &Tensor, output: &[i64]) -> Result<Tensor> {

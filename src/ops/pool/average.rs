@@ -9,6 +9,8 @@ use crate::device::Device;
 use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
+use crate::gpu::pool::Divisor;
 use crate::layout::Dims;
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -18,6 +20,8 @@ use std::sync::Arc;
 /// An averaging of the last `dim` dimensions.
 pub(super) struct Averaging {
     pub windows: Windows,
+    /// The same for a GPU.
+    pub on_gpu: (gpu::pool::Windows, Divisor),
     pub planes: usize,
     pub name: &'static str,
 }
@@ -34,10 +38,12 @@ pub(super) fn linear(p: &Plan, x: &Tensor, turned: bool) -> Result<Tensor> {
     let (averaging, input, output) = (&p.0, &p.1, &p.2);
     let to = if turned { input } else { output };
     // Integers are averaged exactly enough in f64, and cut off.
-    let acc = if x.dtype() == Dtype::I64 { Dtype::F64 } else { x.dtype().compute() };
-    let out = Tensor::zeros(to, acc, x.device())?;
-    if let Some(a) = averaging.as_ref().filter(|_| x.numel() > 0 && out.numel() > 0 && x.device() != Device::Meta) {
-        x.check_data(a.name)?;
+    let acc = if x.dtype() == Dtype::I64 && !gpu::holds(x) { Dtype::F64 } else { x.dtype().compute() };
+    let mut out = Tensor::zeros(to, acc, x.device())?;
+    if let Some(a) = averaging.as_ref().filter(|_| x.numel() > 0 && out.numel() > 0 && gpu::holds(x)) {
+        let (w, d) = &a.on_gpu;
+        out = if turned { w.average_backward(x, *d, to)? } else { w.average(x, *d, to)? };
+    } else if let Some(a) = averaging.as_ref().filter(|_| x.numel() > 0 && out.numel() > 0 && x.device() != Device::Meta) {
         let source = copy::contiguous(&copy::to_dtype(&x.detach(), acc)?)?;
         dispatch!(float a.name, acc, T => if turned {
             avg_pool_backward::<T>(&a.windows, a.planes, source.data(), out.data_mut())
@@ -114,7 +120,8 @@ pub fn avg_pool(
         // The tables are small beside the output, which must fit.
         drop(Tensor::empty(&shape, x.dtype(), x.device())?);
         let windows = Windows::fixed(&s, include_pad, divisor);
-        Some(Averaging { windows, planes: s.planes, name })
+        let d = divisor.map_or(if include_pad { Divisor::WithPadding } else { Divisor::Elements }, Divisor::Given);
+        Some(Averaging { windows, on_gpu: (gpu::pool::Windows::fixed(s), d), planes: s.planes, name })
     };
     linear(&plan(averaging, x.dims(), shape), x, false)
 }

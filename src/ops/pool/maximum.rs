@@ -8,16 +8,27 @@ use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
+use crate::gpu::pool::Windows;
 use crate::layout::{Dims, show};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::{SmallVec, smallvec};
 
 /// Adds every element of `g` to the place in a plane of `shape` that `index` names; other places are zero.
-pub fn put(g: &Tensor, index: &Tensor, shape: &[usize], dim: usize) -> Result<Tensor> {
+/// `windows` are those that the places come from, if they do.
+pub fn put(g: &Tensor, index: &Tensor, shape: &[usize], dim: usize, windows: Option<Windows>) -> Result<Tensor> {
     let acc = g.dtype().compute();
-    let source = copy::contiguous(&copy::to_dtype(&g.detach(), acc)?)?;
     let at = copy::contiguous(&index.detach())?;
+    if gpu::holds(g) && shape.iter().all(|&n| n > 0) && g.numel() > 0 {
+        let plane: usize = shape[shape.len() - dim..].iter().product();
+        let out = match windows {
+            Some(w) => w.max_backward(g, &at, shape)?,
+            None => gpu::pool::put(g, &at, shape, plane, at.shape()[at.ndim() - dim..].iter().product())?,
+        };
+        return put_recorded(g, index, copy::to_dtype(&out, g.dtype())?, dim);
+    }
+    let source = copy::contiguous(&copy::to_dtype(&g.detach(), acc)?)?;
     // The kernel writes every element.
     let runs = shape.iter().all(|&n| n > 0) && g.numel() > 0;
     let out = if runs { Tensor::empty(shape, acc, g.device())? } else { Tensor::zeros(shape, acc, g.device())? };
@@ -26,7 +37,10 @@ pub fn put(g: &Tensor, index: &Tensor, shape: &[usize], dim: usize) -> Result<Te
         let n = out.numel() / plane;
         dispatch!(float "max_pool_backward", acc, T => max_pool_backward::<T>(n, plane, source.data(), at.data(), out.data_mut()));
     }
-    let out = copy::to_dtype(&out, g.dtype())?;
+    put_recorded(g, index, copy::to_dtype(&out, g.dtype())?, dim)
+}
+
+fn put_recorded(g: &Tensor, index: &Tensor, out: Tensor, dim: usize) -> Result<Tensor> {
     let kept = save(index);
     Ok(record("MaxPoolBackwardBackward0", &[g], out, move |ctx, gg| Ok(smallvec![Some(take(gg, &kept.get(ctx)?, dim)?)])))
 }
@@ -35,10 +49,11 @@ pub fn put(g: &Tensor, index: &Tensor, shape: &[usize], dim: usize) -> Result<Te
 pub fn take(x: &Tensor, index: &Tensor, dim: usize) -> Result<Tensor> {
     let source = copy::contiguous(&x.detach())?;
     let at = copy::contiguous(&index.detach())?;
-    let out = Tensor::zeros(index.shape(), x.dtype(), x.device())?;
     let plane: usize = x.shape()[x.ndim() - dim..].iter().product();
     let count: usize = index.shape()[index.ndim() - dim..].iter().product();
-    if out.numel() > 0 && plane > 0 {
+    let on_gpu = gpu::holds(x) && plane > 0;
+    let out = if on_gpu { gpu::pool::take(x, &at, plane, count)? } else { Tensor::zeros(index.shape(), x.dtype(), x.device())? };
+    if out.numel() > 0 && plane > 0 && !on_gpu {
         let at = at.data::<i64>();
         dispatch!(bytes x.dtype(), T => {
             let (from, to) = (source.data::<T>(), SendPtr(out.data_mut::<T>().as_mut_ptr()));
@@ -57,15 +72,22 @@ pub fn take(x: &Tensor, index: &Tensor, dim: usize) -> Result<Tensor> {
         });
     }
     let (kept, shape) = (save(index), x.dims());
-    Ok(record("MaxPoolTakeBackward0", &[x], out, move |ctx, g| Ok(smallvec![Some(put(g, &kept.get(ctx)?, &shape, dim)?)])))
+    Ok(record("MaxPoolTakeBackward0", &[x], out, move |ctx, g| Ok(smallvec![Some(put(g, &kept.get(ctx)?, &shape, dim, None)?)])))
 }
 
 /// Records values and indices of a max pooling.
-pub(super) fn recorded(name: &'static str, x: &Tensor, values: Tensor, index: Tensor, dim: usize) -> (Tensor, Tensor) {
+pub(super) fn recorded(
+    name: &'static str,
+    x: &Tensor,
+    values: Tensor,
+    index: Tensor,
+    dim: usize,
+    windows: Option<Windows>,
+) -> (Tensor, Tensor) {
     let (shape, kept): (Dims, _) = (x.dims(), save_output(&index, 1));
     record_many(name, &[x], &[&values, &index], move |ctx, g| {
         let Some(g) = &g[0] else { return Ok(smallvec![None]) };
-        Ok(smallvec![Some(put(g, &kept.get(ctx)?.detach(), &shape, dim)?)])
+        Ok(smallvec![Some(put(g, &kept.get(ctx)?.detach(), &shape, dim, windows)?)])
     });
     (values, index)
 }
@@ -144,8 +166,8 @@ pub fn max_pool(
     let tracked = places || needs_grad(&[x]);
     let index = Tensor::empty(if tracked { &shape } else { &[0] }, Dtype::I64, x.device())?;
     let input = &x.shape()[x.ndim() - dim..];
+    let mut windows = None;
     if x.device() != Device::Meta && values.numel() > 0 {
-        x.check_data(name)?;
         ensure!(
             u32::try_from(input.iter().product::<usize>()).is_ok(),
             Runtime,
@@ -162,9 +184,15 @@ pub fn max_pool(
             dilation: ints(&w.dilation, 1),
             output: three(&output, 1),
         };
+        if gpu::holds(x) {
+            let w = Windows::fixed(s);
+            w.max(&source, &values, tracked.then_some(&index))?;
+            windows = Some(w);
+        }
         // The kernel visits every element of a window, those outside the image too.
         let wide = (0..3).any(|d| s.kernel[d].saturating_mul(s.dilation[d]) > 2 * s.input[d] + 64);
-        ordered!(acc, T => if wide {
+        ordered!(acc, T => if windows.is_some() {
+        } else if wide {
             wide_windows::<T>(&s, source.data(), values.data_mut(), if tracked { index.data_mut() } else { &mut [] });
         } else {
             kernel::<T>(&s, source.data(), values.data_mut(), if tracked { Some(index.data_mut()) } else { None });
@@ -175,7 +203,7 @@ pub fn max_pool(
         return Ok((values, index));
     }
     let node = if dim == 2 { "MaxPool2DWithIndicesBackward0" } else { "MaxPool3DWithIndicesBackward0" };
-    Ok(recorded(node, x, values, index, dim))
+    Ok(recorded(node, x, values, index, dim, windows))
 }
 
 /// Max pooling of signals.

@@ -5,6 +5,7 @@ use super::maximum::take;
 use crate::autograd::{record, save};
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, show};
 use crate::tensor::Tensor;
 use crate::{dispatch, ensure};
@@ -47,12 +48,20 @@ fn unpool(dim: usize, x: &Tensor, index: &Tensor, output: &[i64], stride: &[i64]
     }
     let wanted: Vec<i64> = x.shape()[..lead].iter().map(|&n| n as i64).chain(output.iter().copied()).collect();
     let shape: Dims = crate::layout::sizes(&wanted)?;
+    let plane: usize = shape[lead..].iter().product();
+    let count: usize = x.shape()[lead..].iter().product();
+    let kept = save(index);
+    let name = if dim == 2 { "MaxUnpool2DBackward0" } else { "MaxUnpool3DBackward0" };
+    if gpu::holds(x) {
+        let volumes: Vec<String> = output.iter().map(|n| n.to_string()).collect();
+        let message = format!("Found an invalid max index: {{}} (output volumes are of size {})", volumes.join("x"));
+        let out = gpu::pool::unpool(x, index, &shape, plane, count, message)?;
+        return Ok(record(name, &[x], out, move |ctx, g| Ok(smallvec![Some(take(g, &kept.get(ctx)?, dim)?)])));
+    }
     let out = Tensor::zeros(&shape, x.dtype(), x.device())?;
     x.check_data("max_unpool")?;
     index.check_data("max_unpool")?;
     let (source, at) = (copy::contiguous(&x.detach())?, copy::contiguous(&index.detach())?);
-    let plane: usize = shape[lead..].iter().product();
-    let count: usize = x.shape()[lead..].iter().product();
     let at = at.data::<i64>();
     if let Some(bad) = at.iter().find(|&&i| i < 0 || i as u64 >= plane as u64) {
         let volumes: Vec<String> = output.iter().map(|n| n.to_string()).collect();
@@ -69,8 +78,6 @@ fn unpool(dim: usize, x: &Tensor, index: &Tensor, output: &[i64], stride: &[i64]
             }
         });
     }
-    let kept = save(index);
-    let name = if dim == 2 { "MaxUnpool2DBackward0" } else { "MaxUnpool3DBackward0" };
     Ok(record(name, &[x], out, move |ctx, g| Ok(smallvec![Some(take(g, &kept.get(ctx)?, dim)?)])))
 }
 

@@ -6,6 +6,7 @@ use crate::cpu::resample::{FoldShape, fold as fold_kernel, unfold as unfold_kern
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, show};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -113,7 +114,12 @@ fn linear(s: FoldShape, x: &Tensor, to_columns: bool) -> Result<Tensor> {
     let shape: Dims =
         if to_columns { smallvec![s.batch, rows, positions] } else { smallvec![s.batch, s.channels, s.input[0], s.input[1]] };
     let out = Tensor::empty(&shape, x.dtype(), x.device())?;
-    if x.device() != Device::Meta {
+    if gpu::holds(x) {
+        let known = x.dtype().is_float() || x.dtype() == Dtype::Bool || x.dtype().is_complex();
+        let name = if to_columns { "im2col_out_cpu" } else { "col2im_out_cpu" };
+        ensure!(known, NotImplemented, "\"{name}\" not implemented for '{}'", x.dtype().scalar_name());
+        gpu::resample::fold(&s, x, &out, to_columns)?;
+    } else if x.device() != Device::Meta {
         x.check_data("unfold")?;
         let source = copy::contiguous(&x.detach())?;
         macro_rules! run {

@@ -7,6 +7,7 @@ use crate::cpu::resample::{GridMode, GridPadding, GridShape, grid_sample as kern
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Dims, show};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -107,8 +108,9 @@ pub fn grid_sampler(x: &Tensor, grid: &Tensor, mode: i64, padding: i64, align_co
     let s = shape_of(x, grid, mode, padding, align_corners);
     let shape: Dims = xs[..2].iter().chain(&gs[1..gs.len() - 1]).copied().collect();
     let acc = x.dtype().compute();
-    let out = Tensor::empty(&shape, acc, x.device())?;
-    if out.device() != Device::Meta && out.numel() > 0 {
+    let out =
+        if gpu::holds(x) { gpu::resample::grid_sample(&s, x, grid, &shape)? } else { Tensor::empty(&shape, acc, x.device())? };
+    if !gpu::holds(x) && out.device() != Device::Meta && out.numel() > 0 {
         x.check_data("grid_sampler")?;
         let (a, b) = (ready(x)?, ready(grid)?);
         dispatch!(float "grid_sampler", acc, T => kernel::<T>(&s, a.data(), b.data(), out.data_mut()));
@@ -129,8 +131,12 @@ pub fn grid_sampler(x: &Tensor, grid: &Tensor, mode: i64, padding: i64, align_co
 fn backward(s: &GridShape, g: &Tensor, x: &Tensor, grid: &Tensor, wanted: [bool; 2]) -> Result<SmallVec<[Option<Tensor>; 3]>> {
     let (dtype, acc) = (x.dtype(), x.dtype().compute());
     let make = |t: &Tensor, on: bool| on.then(|| Tensor::zeros(t.shape(), acc, t.device())).transpose();
-    let (gx, gg) = (make(x, wanted[0])?, make(grid, wanted[1])?);
-    if g.numel() > 0 {
+    let [gx, gg] = if gpu::holds(x) {
+        gpu::resample::grid_sample_backward(s, g, x, grid, wanted)?
+    } else {
+        [make(x, wanted[0])?, make(grid, wanted[1])?]
+    };
+    if g.numel() > 0 && !gpu::holds(x) {
         let (a, b, c) = (ready(g)?, ready(x)?, ready(grid)?);
         dispatch!(float "grid_sampler", acc, T => {
             grid_sample_backward::<T>(s, a.data(), b.data(), c.data(), gx.as_ref().map(|t| t.data_mut()), gg.as_ref().map(|t| t.data_mut()));

@@ -6,11 +6,15 @@ use crate::cpu::resample::{Axis, Mode, Real, Resize};
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::expr::Operand;
+use crate::expr::builder::{c, wh};
+use crate::gpu;
 use crate::layout::{Dims, show};
+use crate::ops::elementwise::{Compiled, apply, compile};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::smallvec;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A resizing of planes from `input` to `output`.
 struct Plan {
@@ -45,6 +49,11 @@ impl Plan {
 /// The resized planes, or with `turned` the gradient of the resized.
 fn linear(p: &Arc<Plan>, x: &Tensor, turned: bool) -> Result<Tensor> {
     let acc = if x.dtype() == Dtype::U8 { Dtype::F32 } else { x.dtype().compute() };
+    if gpu::holds(x) && p.planes > 0 {
+        let out = on_gpu(p, x, turned)?;
+        let p = p.clone();
+        return Ok(record(p.names[usize::from(turned)], &[x], out, move |_, g| Ok(smallvec![Some(linear(&p, g, !turned)?)])));
+    }
     let out = Tensor::empty(if turned { &p.input } else { &p.output }, acc, x.device())?;
     if x.device() != Device::Meta && p.planes > 0 {
         x.check_data("interpolate")?;
@@ -60,6 +69,26 @@ fn linear(p: &Arc<Plan>, x: &Tensor, turned: bool) -> Result<Tensor> {
     let out = copy::to_dtype(&out, x.dtype())?;
     let p = p.clone();
     Ok(record(p.names[usize::from(turned)], &[x], out, move |_, g| Ok(smallvec![Some(linear(&p, g, !turned)?)])))
+}
+
+/// [`linear`] without history on a GPU.
+fn on_gpu(p: &Plan, x: &Tensor, turned: bool) -> Result<Tensor> {
+    if x.dtype() == Dtype::F64 {
+        return Err(gpu::refuse("interpolate", x.dtype(), gpu::of(x)?));
+    }
+    let r = p.resize::<f32>();
+    let out = if turned { r.backward_on_gpu(p.planes, x, &p.input)? } else { r.forward_on_gpu(p.planes, x, &p.output)? };
+    if x.dtype() != Dtype::U8 {
+        return copy::to_dtype(&out, x.dtype());
+    }
+    static F: OnceLock<Arc<Compiled>> = OnceLock::new();
+    let f = F.get_or_init(|| {
+        compile(1, "", |x| {
+            let v = (x[0] + 0.5).floor();
+            wh(v.lt(0.0), c(0.0), wh(v.gt(255.0), c(255.0), v))
+        })
+    });
+    copy::to_dtype(&apply(f, &[Operand::T(out)], &[], Dtype::F32, Dtype::F32, None)?, Dtype::U8)
 }
 
 /// The mode of the kernel and the names of the graph nodes.
