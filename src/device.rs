@@ -2,6 +2,7 @@
 
 use crate::err;
 use crate::error::Result;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A device. `Meta` has shapes and no memory. `Gpu` is named by PyTorch's programs as `gpu:0`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -11,6 +12,14 @@ pub enum Device {
     Gpu(u16),
     /// A device of another library's name (`cuda:1`): it can be named and compared, never used.
     Foreign(&'static str, Option<u16>),
+}
+
+/// Whether the GPU goes by CUDA's name.
+static AS_CUDA: AtomicBool = AtomicBool::new(false);
+
+/// From now on `cuda` means the GPU, and devices say so: for programs that know no other name.
+pub fn offer_as_cuda() {
+    AS_CUDA.store(true, Ordering::Relaxed);
 }
 
 const FOREIGN: [&str; 5] = ["cuda", "mps", "xpu", "hpu", "xla"];
@@ -32,6 +41,7 @@ impl Device {
             "cpu" => Ok(Device::Cpu),
             "meta" => Ok(Device::Meta),
             "gpu" => Ok(Device::Gpu(index.unwrap_or(0))),
+            "cuda" if AS_CUDA.load(Ordering::Relaxed) => Ok(Device::Gpu(index.unwrap_or(0))),
             _ => FOREIGN.iter().find(|f| **f == kind).map(|f| Device::Foreign(f, index)).ok_or_else(bad),
         }
     }
@@ -40,6 +50,7 @@ impl Device {
         match self {
             Device::Cpu => "cpu",
             Device::Meta => "meta",
+            Device::Gpu(_) if AS_CUDA.load(Ordering::Relaxed) => "cuda",
             Device::Gpu(_) => "gpu",
             Device::Foreign(k, _) => k,
         }

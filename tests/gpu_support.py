@@ -53,7 +53,7 @@ def to_cpu(value):
     return convert(value, lambda t: t.cpu(), torch.Tensor)
 
 
-def close(got, want, rtol, atol, where=""):
+def close(got, want, rtol, atol, where="", device="gpu"):
     """The GPU's answer against the CPU's: same nesting, shapes and dtypes; values to a tolerance."""
     got, want = flat(got), flat(want)
     assert len(got) == len(want), f"{len(got)} results, the CPU gives {len(want)} {where}"
@@ -61,7 +61,7 @@ def close(got, want, rtol, atol, where=""):
         if not isinstance(w, torch.Tensor):
             assert g == w or (g != g and w != w), f"{g} instead of {w} {where}"
             continue
-        assert g.device.type == "gpu", f"the result is on {g.device} {where}"
+        assert g.device.type == device, f"the result is on {g.device} {where}"
         assert g.shape == w.shape and g.dtype == w.dtype, f"{g.shape} {g.dtype} instead of {w.shape} {w.dtype} {where}"
         g, w = g.detach().cpu().numpy(), w.detach().numpy()
         if w.dtype.kind in "fc":

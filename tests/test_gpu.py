@@ -365,3 +365,17 @@ def test_saving_keeps_the_device(tmp_path):
     assert torch.load(tmp_path / "x.pt", map_location="cpu")["x"].device.type == "cpu"
     y = torch.load(tmp_path / "x.pt")["x"]
     assert y.device.type == "gpu" and torch.equal(x.cpu(), y.cpu())
+
+
+def test_the_gpu_under_cudas_name(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent("""
+        import torch
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = torch.nn.Linear(3, 2).to(device)
+        x = torch.ones(1, 3).cuda()
+        torch.cuda.synchronize()
+        print(device.type, model(x).is_cuda, x.device, torch.cuda.device_count() >= 1, torch.cuda.max_memory_allocated() > 0)
+    """))
+    done = subprocess.run([sys.executable, "-m", "rustgrad.run", "--gpu-as", "cuda", str(program)], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["cuda", "True", "cuda:0", "True", "True"], done.stderr

@@ -237,3 +237,12 @@ def test_gradients_of_leaves_are_computed_by_backward():
     before = allocated()
     x.grad.data_ptr()
     assert allocated() == before
+
+
+def test_a_reshaped_pending_result_is_read_as_memory():
+    x, row = torch.randn(ROWS, COLUMNS), torch.randn(COLUMNS)
+    y = (x * row).reshape(-1) + 1
+    want = (x.numpy() * row.numpy()).reshape(-1) + np.float32(1)
+    np.testing.assert_array_equal(y.numpy(), want)
+    z = (x * row).reshape(2, -1, COLUMNS) * row
+    np.testing.assert_array_equal(z.numpy(), ((x.numpy() * row.numpy()) * row.numpy()).reshape(2, -1, COLUMNS))

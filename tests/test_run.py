@@ -182,7 +182,6 @@ def test_not_a_notebook(tmp_path):
     ("args", "message"),
     [
         (["missing.py"], "can't open file 'missing.py'"),
-        (["--gpu-as", "cuda", "x.py"], "this build has no GPU backend"),
         (["--gpu-as", "tpu", "x.py"], "--gpu-as takes the name cuda"),
         (["--what", "x.py"], "unknown option --what"),
         (["-m"], "-m needs a module name"),

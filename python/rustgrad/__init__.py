@@ -100,8 +100,8 @@ from .storage import UntypedStorage as UntypedStorage  # noqa: E402
 
 # Subpackages that few programs use load when they are asked for.
 _LAZY = {
-    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "gpu", "hub",
-    "jit", "linalg", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "safetensors", "signal",
+    "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "gpu",
+    "hub", "jit", "linalg", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "safetensors", "signal",
     "sparse", "special", "testing", "types", "xpu", "run", "masked", "torch_version", "nested", "fx", "export",
 }
 _LAZY_NAMES = {
@@ -123,6 +123,7 @@ if TYPE_CHECKING:
     from . import fft as fft
     from . import func as func
     from . import fx as fx
+    from . import gpu as gpu
     from . import hub as hub
     from . import jit as jit
     from . import linalg as linalg

@@ -81,6 +81,13 @@ def default_restore_location(storage: Any, location: str) -> Any:
         return storage
     if location == "meta":
         return _META
+    if location.startswith("gpu"):
+        if not rg.gpu.is_available():
+            raise RuntimeError(
+                "Attempting to deserialize object on a GPU but rustgrad.gpu.is_available() is False. Please use "
+                "torch.load with map_location=torch.device('cpu') to map your storages to the CPU."
+            )
+        return storage.to(location)
     if location.startswith("cuda"):
         raise RuntimeError(
             "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are "
@@ -268,6 +275,8 @@ def _fill(file: IO[bytes], pending: _Pending, little: bool) -> None:
         data = _swapped(data, pending.dtype)
     if data:
         _storage.buffer(pending.storage)[:] = data
+        if pending.restored is not _META and pending.restored.device.type == "gpu":
+            pending.restored.copy_(pending.storage)
 
 
 # The entry -------------------------------------------------------------------------------------------------------

@@ -193,7 +193,11 @@ def cuda(self: Any, device: Any = None, non_blocking: bool = False, memory_forma
 
 @_method
 def pin_memory(self: Any, device: Any = None) -> Any:
-    """RuntimeError: pinned memory belongs to an accelerator."""
+    """The tensor itself, as a GPU has staging memory of its own; RuntimeError where there is no GPU."""
+    if rg.gpu.is_available():
+        if self.device.type != "cpu":
+            raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
+        return self
     raise RuntimeError("Cannot access accelerator device when none is available.")
 
 

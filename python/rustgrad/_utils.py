@@ -125,9 +125,13 @@ def _named(kind: str, *args: Any) -> Any:
     return getattr(rg, args[0]) if kind == "dtype" else getattr(rg, kind)(*args)
 
 
-def _rebuild_from_bytes(data: Any, dtype: str, size: Any, stride: Any, requires_grad: bool) -> rg.Tensor:
+def _rebuild_from_bytes(
+    data: Any, dtype: str, size: Any, stride: Any, requires_grad: bool, device: str = "cpu"
+) -> rg.Tensor:
     storage = _storage.TypedStorage(wrap_storage=None) if data is None else _storage.from_buffer(data)
     tensor = _strided(storage, 0, size, stride, getattr(rg, dtype))
+    if device != "cpu" and data is not None:
+        tensor = tensor.to(device)
     return tensor.requires_grad_(True) if requires_grad else tensor
 
 
@@ -174,7 +178,9 @@ def _reduce_tensor(tensor: rg.Tensor) -> tuple[Any, ...]:
         start = plain.storage_offset() * step
         data = bytes(_storage.buffer(plain.untyped_storage())[start : start + _span(plain) * step])
         stride = tuple(plain.stride())
-    args = (data, dtype, size, stride, tensor.requires_grad)
+    args: tuple[Any, ...] = (data, dtype, size, stride, tensor.requires_grad)
+    if tensor.device.type == "gpu":
+        args = (*args, str(tensor.device))
     return _with_attributes(tensor, _rebuild_from_bytes, args, unnamed=True)
 
 
@@ -185,8 +191,6 @@ def _reduce_for_save(tensor: rg.Tensor) -> tuple[Any, ...]:
     if getattr(tensor, "is_sparse", False):
         return _reduce_sparse(tensor)
     plain = tensor.detach()
-    if plain.device.type != "cpu":
-        plain = plain.cpu()
     if plain.is_complex() and hasattr(plain, "is_conj") and plain.is_conj():
         plain = plain.resolve_conj()
     hooks: OrderedDict[int, Any] = OrderedDict()
@@ -215,13 +219,13 @@ def _deepcopy_tensor(tensor: rg.Tensor, memo: dict[Any, Any]) -> rg.Tensor:
         found: rg.Tensor = memo[id(tensor)]
         return found
     plain = tensor.detach()
-    if plain.device.type != "cpu" or getattr(plain, "is_sparse", False):
+    if plain.device.type == "meta" or getattr(plain, "is_sparse", False):
         new = plain.clone()
     else:
         untyped, copies = plain.untyped_storage(), memo.setdefault("torch", {})
         key = untyped.data_ptr() if untyped.nbytes() else id(tensor)
         if key not in copies:
-            copies[key] = _storage.from_buffer(bytes(_storage.buffer(untyped)))
+            copies[key] = untyped.clone()
         new = _strided(copies[key], plain.storage_offset(), plain.size(), plain.stride(), plain.dtype)
     if type(tensor) is not type(new):
         new = new.as_subclass(type(tensor))

@@ -52,8 +52,9 @@ def _index(device: Any = None) -> int:
     if isinstance(device, int):
         return device
     d = device if isinstance(device, _core.device) else _core.device(device)
-    if d.type != "gpu":
-        raise ValueError(f"Expected a gpu device, but got: {d}")
+    own = _core.device("gpu").type  # "cuda" under `rustgrad.run --gpu-as cuda`
+    if d.type != own:
+        raise ValueError(f"Expected a {own} device, but got: {d}")
     return _current if d.index is None else int(d.index)
 
 

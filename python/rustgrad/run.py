@@ -227,7 +227,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if option == "--gpu-as":
             if value != "cuda":
                 return _fail("--gpu-as takes the name cuda")
-            return _fail("--gpu-as cuda: this build has no GPU backend; run without it to use the CPU")
+            from rustgrad import cuda, gpu
+
+            if not gpu.is_available():
+                return _fail("--gpu-as cuda: no GPU was found; run without it to use the CPU")
+            cuda.offer_gpu()
+            continue
         return _fail(f"unknown option {option}\n{_USAGE.rstrip()}")
     if not args:
         print(_USAGE, end="", file=sys.stderr)

@@ -30,8 +30,8 @@ _NAMES = {
 
 
 def buffer(untyped: UntypedStorage) -> memoryview:
-    """The bytes of a CPU storage, to read and write, without a copy."""
-    return np.asarray(untyped).data
+    """The bytes of a storage: of the CPU's without a copy, to read and write."""
+    return np.asarray(untyped if untyped.device.type == "cpu" else untyped.cpu()).data
 
 
 def from_buffer(data: bytes | bytearray | memoryview) -> UntypedStorage:

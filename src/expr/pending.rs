@@ -132,7 +132,10 @@ pub fn record(
                 }
                 let grown = if t.shape() == shape.as_slice() { expr_of(t) } else { None };
                 match grown {
-                    Some(e) if e.common == common && e.uses.load(Ordering::Relaxed) < MAX_USES => Arg::Expr(e),
+                    // (A reshaped view is read as memory: its expression has other dimensions.)
+                    Some(e) if e.shape == *shape && e.common == common && e.uses.load(Ordering::Relaxed) < MAX_USES => {
+                        Arg::Expr(e)
+                    }
                     _ => Arg::Tensor(t.detach()),
                 }
             }

@@ -90,7 +90,7 @@ pub fn supports(f: &Formula, compute: &str) -> bool {
         Node::Op(p, _) => {
             let text = p.info().wgsl;
             let exists = if compute.starts_with('i') { p.info().i64.is_some() } else { p.info().f32.is_some() };
-            exists && !text.is_empty() && (compute != "f64" || !text.contains("rg_")) && wgsl::has_functions(text, compute)
+            exists && !text.is_empty() && wgsl::has_functions(text, compute)
         }
         _ => true,
     })

@@ -42,7 +42,7 @@ fn narrow(t: &Tensor, dim: usize, from: usize, len: usize) -> Result<Tensor> {
 }
 
 /// The dtype in which slices of a sum are kept.
-fn wide(d: Dtype) -> Dtype {
+pub(super) fn wide(d: Dtype) -> Dtype {
     match d {
         Dtype::F16 | Dtype::BF16 => Dtype::F32,
         d if d.is_integral() && d != Dtype::I64 => Dtype::I32,
@@ -307,4 +307,15 @@ pub(crate) fn slices(groups: usize, k: usize, least: usize, step: usize) -> (usi
     let wanted = if groups >= BUSY { 1 } else { (2 * BUSY / groups.max(1)).min(k / least) };
     let chunk = k.div_ceil(wanted.max(1)).next_multiple_of(step).max(step);
     (k.div_ceil(chunk).max(1), chunk)
+}
+
+/// Adds `slices` results that lie behind each other in `parts`, in their order; `out` is contiguous.
+pub(super) fn join(parts: &Tensor, out: &Tensor, slices: usize) -> Result<()> {
+    let n = out.numel();
+    let mut params = [0u32; 29];
+    // One row of contiguous columns, one batch.
+    (params[0], params[1], params[2]) = (1, n as u32, 1);
+    (params[8], params[12], params[13]) = (1, 1, 1);
+    (params[23], params[27]) = (1, slices as u32);
+    Call { name: "matmul_join", tensors: &[parts, parts, out], params: &params, choice: &[], n }.run()
 }

@@ -6,6 +6,7 @@
 pub mod attention;
 mod backend;
 pub mod conv;
+pub mod distance;
 pub mod elementwise;
 pub mod embedding;
 pub mod fill;
@@ -14,6 +15,7 @@ pub mod join;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod numeric;
 pub mod optim;
 pub mod pool;
 pub mod random;

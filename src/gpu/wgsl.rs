@@ -79,6 +79,7 @@ macro_rules! files {
 static FILES: &[(&str, &str)] = files! {
     "attention.wgsl"
     "conv.wgsl"
+    "distance.wgsl"
     "embedding.wgsl"
     "fill.wgsl"
     "grid.wgsl"
@@ -88,6 +89,7 @@ static FILES: &[(&str, &str)] = files! {
     "matmul.wgsl"
     "moments.wgsl"
     "norm.wgsl"
+    "numeric.wgsl"
     "optim.wgsl"
     "pool.wgsl"
     "random.wgsl"
@@ -100,6 +102,7 @@ static FILES: &[(&str, &str)] = files! {
 };
 /// Functions that any kernel may call, for floats and for integers.
 static MATH: &str = include_str!("../../shaders/prelude/float.wgsl");
+static DOUBLE: &str = include_str!("../../shaders/prelude/double.wgsl");
 static SPECIAL: &str = include_str!("../../shaders/prelude/special.wgsl");
 static INTEGER: &str = include_str!("../../shaders/prelude/int.wgsl");
 static COMMON: &str = include_str!("../../shaders/prelude/common.wgsl");
@@ -310,8 +313,7 @@ pub fn kernel(s: &Source) -> String {
         out,
         "@compute @workgroup_size({GROUP})\nfn main(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec3<u32>, @builtin(local_invocation_index) l: u32) {{ let g = w.y * nw.x + w.x; {call} }}"
     );
-    let table = if s.compute.starts_with('i') { integer() } else { float() };
-    include(&mut out, &[common(), table]);
+    include(&mut out, &[common(), of_type(s.compute)]);
     out
 }
 
@@ -341,6 +343,18 @@ fn float() -> &'static Functions {
         all.extend(functions(&current("prelude/special.wgsl", SPECIAL)));
         all
     })
+}
+fn double() -> &'static Functions {
+    static F: OnceLock<Functions> = OnceLock::new();
+    F.get_or_init(|| functions(&current("prelude/double.wgsl", DOUBLE)))
+}
+/// The functions of a compute type.
+fn of_type(compute: &str) -> &'static Functions {
+    match compute {
+        "f64" => double(),
+        c if c.starts_with('i') => integer(),
+        _ => float(),
+    }
 }
 fn integer() -> &'static Functions {
     static F: OnceLock<Functions> = OnceLock::new();
@@ -390,6 +404,6 @@ fn include(out: &mut String, tables: &[&Functions]) {
 
 /// Whether every `rg_` function in a text exists for a compute type.
 pub fn has_functions(text: &str, compute: &str) -> bool {
-    let table = if compute.starts_with('i') { integer() } else { float() };
+    let table = of_type(compute);
     names(text).all(|n| table.contains_key(&n) || common().contains_key(&n))
 }

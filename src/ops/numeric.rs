@@ -8,6 +8,7 @@ use crate::dtype::{Dtype, Scalar};
 use crate::ensure;
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::{Dims, show, sizes};
 use crate::tensor::Tensor;
 use smallvec::smallvec;
@@ -15,19 +16,23 @@ use smallvec::smallvec;
 /// Mantissa in [0.5, 1) and exponent of each element: x = mantissa * 2^exponent.
 pub fn frexp(x: &Tensor) -> Result<(Tensor, Tensor)> {
     ensure!(x.dtype().is_float(), Runtime, "torch.frexp() only supports floating-point dtypes");
-    x.check_data("frexp")?;
-    let wide = copy::contiguous(&copy::to_dtype(&x.detach(), Dtype::F64)?)?;
-    let (m, e) = (wide.empty_like()?, Tensor::empty(x.shape(), Dtype::I32, Device::Cpu)?);
-    for ((m, e), &v) in m.data_mut::<f64>().iter_mut().zip(e.data_mut::<i32>()).zip(wide.data::<f64>()) {
-        (*m, *e) = split(v);
-    }
-    let m = copy::to_dtype(&m, x.dtype())?;
+    let (m, e) = if gpu::holds(x) { gpu::numeric::frexp(&x.detach())? } else { frexp_on_host(x)? };
     let saved = save(&e);
     let m = record("FrexpBackward0", &[x], m, move |c, g| {
         let scale = ew::EXP2.call(&[Operand::T(copy::to_dtype(&saved.get(c)?, g.dtype())?)], &[], None)?;
         Ok(smallvec![Some(ew::div(g, &scale)?)])
     });
     Ok((m, e))
+}
+
+fn frexp_on_host(x: &Tensor) -> Result<(Tensor, Tensor)> {
+    x.check_data("frexp")?;
+    let wide = copy::contiguous(&copy::to_dtype(&x.detach(), Dtype::F64)?)?;
+    let (m, e) = (wide.empty_like()?, Tensor::empty(x.shape(), Dtype::I32, Device::Cpu)?);
+    for ((m, e), &v) in m.data_mut::<f64>().iter_mut().zip(e.data_mut::<i32>()).zip(wide.data::<f64>()) {
+        (*m, *e) = split(v);
+    }
+    Ok((copy::to_dtype(&m, x.dtype())?, e))
 }
 
 fn split(v: f64) -> (f64, i32) {

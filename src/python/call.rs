@@ -187,12 +187,14 @@ fn invoke<'py>(b: &Binding, mut given: Given<'_, 'py>) -> PyResult<Bound<'py, Py
     Err(PyTypeError::new_err(text))
 }
 
+/// Elements that a call works on; a call that may wait for a GPU counts as much.
 fn work(args: &Args) -> usize {
+    let size = |t: &Tensor| if crate::gpu::holds(t) { DETACH } else { t.numel() };
     args.values
         .iter()
         .map(|v| match v {
-            Value::Tensor(t) => t.numel(),
-            Value::Tensors(ts) => ts.iter().flatten().map(Tensor::numel).sum(),
+            Value::Tensor(t) => size(t),
+            Value::Tensors(ts) => ts.iter().flatten().map(size).sum(),
             _ => 0,
         })
         .max()

@@ -64,7 +64,14 @@ fn _gpu_fallbacks() -> Vec<(&'static str, usize)> {
     crate::ops::fallback::counts()
 }
 
+/// From now on the GPU goes by CUDA's name.
+#[pyfunction]
+fn _gpu_as_cuda() {
+    crate::device::offer_as_cuda();
+}
+
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(_gpu_as_cuda, m)?)?;
     m.add_function(wrap_pyfunction!(_gpu_count, m)?)?;
     m.add_function(wrap_pyfunction!(_gpu_info, m)?)?;
     m.add_function(wrap_pyfunction!(_gpu_synchronize, m)?)?;

@@ -320,7 +320,10 @@ fn tensor(
         let text = c"Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a single numpy.ndarray with numpy.array() before converting to a tensor.";
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
     }
-    let t = place(build(data, dtype.map(|d| d.0))?, device)?;
+    let t = build(data, dtype.map(|d| d.0))?;
+    // A tensor's copy stays where the tensor is.
+    let stays = tensor_ref(data).is_some() && device.is_none_or(|d| d.is_none());
+    let t = if stays { t } else { place(t, device)? };
     if requires_grad {
         if !t.dtype().is_float() && !t.dtype().is_complex() {
             return Err(PyRuntimeError::new_err("Only Tensors of floating point and complex dtype can require gradients"));
@@ -462,6 +465,13 @@ pub fn legacy_tensor(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict
 #[pyclass(name = "UntypedStorage", module = "torch.storage", frozen)]
 struct PyStorage(StorageRef);
 
+impl PyStorage {
+    /// The bytes as a tensor.
+    fn content(&self) -> crate::error::Result<Tensor> {
+        Ok(Tensor::from_parts(self.0.clone(), Layout::contiguous(&[self.0.nbytes()])?, Dtype::U8))
+    }
+}
+
 #[pymethods]
 impl PyStorage {
     fn size(&self) -> usize {
@@ -470,8 +480,31 @@ impl PyStorage {
     fn nbytes(&self) -> usize {
         self.0.nbytes()
     }
-    fn data_ptr(&self) -> usize {
-        self.0.expose() as usize
+    fn data_ptr(&self) -> PyResult<usize> {
+        guarded("data_ptr", || match self.0.device() {
+            Device::Cpu => Ok(self.0.expose() as usize),
+            Device::Gpu(_) => Ok(std::sync::Arc::as_ptr(self.0.buffer_mut()?) as usize),
+            _ => Ok(0),
+        })
+    }
+    /// The bytes on another device; the storage itself where they are there.
+    fn to(&self, device: &Bound<'_, PyAny>) -> PyResult<PyStorage> {
+        let device = device_from(device)?.check_usable()?;
+        guarded("to", || Ok(PyStorage(copy::to_device(&self.content()?, device)?.storage().clone())))
+    }
+    fn cpu(&self) -> PyResult<PyStorage> {
+        guarded("cpu", || Ok(PyStorage(copy::to_device(&self.content()?, Device::Cpu)?.storage().clone())))
+    }
+    fn clone(&self) -> PyResult<PyStorage> {
+        guarded("clone", || Ok(PyStorage(copy::clone_dense(&self.content()?)?.storage().clone())))
+    }
+    /// Writes the bytes of another storage, of as many, over these.
+    fn copy_(&self, source: PyRef<'_, PyStorage>) -> PyResult<()> {
+        guarded("copy_", || {
+            copy::copy_raw(&self.content()?, &source.content()?)?;
+            self.0.bump_version();
+            Ok(())
+        })
     }
     fn __len__(&self) -> usize {
         self.0.nbytes()
@@ -481,6 +514,9 @@ impl PyStorage {
         super::types::PyDevice(self.0.device())
     }
     fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        if let Device::Gpu(_) = self.0.device() {
+            return self.cpu()?.__bytes__(py);
+        }
         if self.0.device() != Device::Cpu {
             return Err(PyRuntimeError::new_err("a storage without memory has no bytes"));
         }
@@ -490,6 +526,10 @@ impl PyStorage {
     }
     #[getter]
     fn __array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        if self.0.device() != Device::Cpu {
+            let why = format!("can't convert a storage on {} to numpy", self.0.device());
+            return Err(pyo3::exceptions::PyAttributeError::new_err(why));
+        }
         let d = PyDict::new(py);
         d.set_item("shape", (self.0.nbytes(),))?;
         d.set_item("typestr", "|u1")?;
@@ -525,7 +565,8 @@ fn _tensor_from_storage(
 ) -> PyResult<Py<PyTensor>> {
     let layout = Layout::strided(&size, &stride, storage_offset)?;
     let need = layout.required()?.checked_mul(dtype.0.size());
-    if need.is_none_or(|n| n > storage.0.nbytes()) || !(storage.0.ptr() as usize).is_multiple_of(dtype.0.size().min(8)) {
+    let host = storage.0.device() == Device::Cpu;
+    if need.is_none_or(|n| n > storage.0.nbytes()) || host && !(storage.0.ptr() as usize).is_multiple_of(dtype.0.size().min(8)) {
         return Err(err!(
             Runtime,
             "setStorage: sizes {}, strides {}, storage offset {storage_offset}, and itemsize {} are out of bounds for storage of size {}",

@@ -76,7 +76,14 @@ pub fn device_from(obj: &Bound<'_, PyAny>) -> PyResult<Device> {
     if let Ok(s) = obj.extract::<String>() {
         return Ok(Device::parse(&s)?);
     }
-    if obj.extract::<i64>().is_ok() {
+    if let Ok(i) = obj.extract::<i64>() {
+        let found = obj.py().detach(crate::gpu::count);
+        if found > 0 {
+            return match u16::try_from(i) {
+                Ok(i) => Ok(Device::Gpu(i)),
+                Err(_) => Err(PyRuntimeError::new_err("Device index must not be negative")),
+            };
+        }
         return Err(PyRuntimeError::new_err("Cannot access accelerator device when none is available."));
     }
     Err(PyTypeError::new_err(format!("device(): argument 'type' must be str, not {}", obj.get_type().name()?)))

@@ -1,11 +1,13 @@
 """CUDA's names, for programs that ask: there is no such device here.
 
 Questions are answered (no device, no memory used), harmless requests are ignored, and what needs a
-device raises AssertionError.
+device raises AssertionError. `offer_gpu`, which is `python -m rustgrad.run --gpu-as cuda`, puts the GPU of
+`rustgrad.gpu` under these names instead.
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -327,3 +329,53 @@ class nvtx:
     def range(msg: str, *args: Any, **kwargs: Any) -> Iterator[None]:
         """Ignored."""
         yield
+
+
+# --- the GPU under these names --------------------------------------------------------------------
+
+
+class _GpuEvent:
+    """A point in the work of the GPU, which is waited for when it is recorded."""
+
+    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
+        self.time: float | None = None
+
+    def record(self, stream: Any = None) -> None:
+        """Waits for the GPU and takes the time."""
+        synchronize()
+        self.time = time.perf_counter()
+
+    def synchronize(self) -> None:
+        """Nothing is left to wait for."""
+
+    def wait(self, stream: Any = None) -> None:
+        """Nothing is left to wait for."""
+
+    def query(self) -> bool:
+        """True."""
+        return True
+
+    def elapsed_time(self, end_event: _GpuEvent) -> float:
+        """Milliseconds to another event; RuntimeError if one was not recorded."""
+        if self.time is None or end_event.time is None:
+            raise RuntimeError("Both events must be recorded before calculating elapsed time.")
+        return (end_event.time - self.time) * 1e3
+
+
+def offer_gpu() -> None:
+    """Puts the GPU under CUDA's name, for the rest of the process: `device("cuda")`, `x.cuda()`, `x.is_cuda`, and this
+    module's functions mean it."""
+    from rustgrad import gpu
+
+    rg._core._gpu_as_cuda()
+    here: dict[str, Any] = globals()
+    for name in gpu.__all__:
+        if name in here:
+            here[name] = getattr(gpu, name)
+    here["is_initialized"] = here["is_bf16_supported"] = gpu.is_available
+    here["init"] = here["ipc_collect"] = lambda: None
+    here["seed_all"] = gpu.seed
+    here["Event"] = _GpuEvent
+    here["current_stream"] = here["default_stream"] = rg.accelerator.current_stream
+    here["device"] = gpu.device
+    rg.Tensor.is_cuda = property(lambda self: self.device.type == "cuda", doc="Whether the memory is the GPU's.")

@@ -2,13 +2,15 @@
 //! them in terms of each other gives derivatives of any order.
 
 use super::super::complex::conj_physical;
+use super::super::elementwise::{add, sub};
 use super::super::{copy, reduce};
 use crate::autograd::{Grads, is_grad_enabled, needs_grad, record, save};
 use crate::cpu::conv::{ConvShape, conv_backward_bias, conv_backward_input, conv_backward_weight, conv_forward};
 use crate::device::Device;
-use crate::dtype::{Cplx, Dtype};
+use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::layout::Dims;
+use crate::gpu;
+use crate::layout::{Dims, Layout};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::{SmallVec, smallvec};
@@ -105,7 +107,7 @@ pub fn bilinear(map: Map, plan: &Arc<Plan>, a: &Tensor, b: &Tensor, bias: Option
 
 /// The sum of `[N, C, ...]` over all dimensions but the second.
 fn bias_gradient(g: &Tensor) -> Result<Tensor> {
-    let fits = matches!(g.dtype(), Dtype::F32 | Dtype::F64) && g.device() != Device::Meta && g.is_contiguous();
+    let fits = matches!(g.dtype(), Dtype::F32 | Dtype::F64) && g.device() == Device::Cpu && g.is_contiguous();
     if fits && !is_grad_enabled() && g.numel() > 0 {
         let out = Tensor::empty(&g.shape()[1..2], g.dtype(), g.device())?;
         let (batch, plane) = (g.shape()[0], g.shape()[2..].iter().product());
@@ -125,8 +127,18 @@ fn raw(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> 
     if a.device() == Device::Meta || b.device() == Device::Meta {
         return Tensor::empty(dims, dtype, Device::Meta);
     }
+    let on_gpu = gpu::holds(a);
     for t in [Some(a), Some(b), bias].into_iter().flatten() {
-        t.check_data("convolution")?;
+        ensure!(
+            t.device() == a.device(),
+            Runtime,
+            "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
+            a.device(),
+            t.device()
+        );
+        if !on_gpu {
+            t.check_data("convolution")?;
+        }
     }
     if dtype.is_complex() {
         return complex(map, plan, a, b, bias);
@@ -134,6 +146,18 @@ fn raw(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> 
     if dtype == Dtype::Bool {
         let name = if map == Map::Input { "slow_conv_transpose2d_out_cpu" } else { "slow_conv2d_cpu" };
         bail!(NotImplemented, "\"{name}\" not implemented for 'Bool'");
+    }
+    if on_gpu {
+        let ready = |t: &Tensor| copy::contiguous(&t.detach());
+        let (a, b, bias) = (ready(a)?, ready(b)?, bias.map(ready).transpose()?);
+        let out = Tensor::empty(dims, dtype, a.device())?;
+        let side = match map {
+            Map::Output => gpu::conv::Side::Output,
+            Map::Input => gpu::conv::Side::Input,
+            Map::Weight => gpu::conv::Side::Weight,
+        };
+        gpu::conv::run(side, &plan.shape, &a, &b, bias.as_ref(), &out)?;
+        return Ok(out);
     }
     let acc = if dtype.is_integral() { Dtype::I64 } else { dtype.compute() };
     let ready = |t: &Tensor| copy::contiguous(&copy::to_dtype(&t.detach(), acc)?);
@@ -239,26 +263,15 @@ fn each(s: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
     }
 }
 
+/// The real (0) or the imaginary (1) parts of a complex tensor's memory.
+fn part(t: &Tensor, which: usize) -> Result<Tensor> {
+    let strides: SmallVec<[isize; 8]> = t.strides().iter().map(|s| s * 2).collect();
+    let layout = Layout::strided(t.shape(), &strides, t.layout().offset * 2 + which)?;
+    Ok(Tensor::from_parts(t.storage().clone(), layout, t.dtype().to_real()))
+}
+
 /// Real and imaginary parts apart.
 fn complex(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let parts = |t: &Tensor| -> Result<[Tensor; 2]> {
-        let t = copy::contiguous(&t.detach())?;
-        let real = t.dtype().to_real();
-        let (re, im) = (Tensor::empty(t.shape(), real, t.device())?, Tensor::empty(t.shape(), real, t.device())?);
-        macro_rules! split {
-            ($t:ty) => {
-                for ((r, i), z) in re.data_mut::<$t>().iter_mut().zip(im.data_mut::<$t>()).zip(t.data::<Cplx<$t>>()) {
-                    (*r, *i) = (z.re, z.im);
-                }
-            };
-        }
-        if real == Dtype::F32 {
-            split!(f32)
-        } else {
-            split!(f64)
-        }
-        Ok([re, im])
-    };
     ensure!(
         a.dtype() == b.dtype(),
         Runtime,
@@ -266,22 +279,13 @@ fn complex(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>)
         a.dtype().scalar_name(),
         b.dtype().scalar_name()
     );
+    let parts = |t: &Tensor| -> Result<[Tensor; 2]> { Ok([copy::contiguous(&part(t, 0)?)?, copy::contiguous(&part(t, 1)?)?]) };
     let ([ar, ai], [br, bi]) = (parts(a)?, parts(b)?);
     let bias = bias.map(parts).transpose()?;
     let one = |x: &Tensor, y: &Tensor, i: Option<usize>| raw(map, plan, x, y, bias.as_ref().zip(i).map(|(b, i)| &b[i]));
     let (rr, ii, ri, ir) = (one(&ar, &br, Some(0))?, one(&ai, &bi, None)?, one(&ar, &bi, Some(1))?, one(&ai, &br, None)?);
     let out = Tensor::empty(plan.dims(map), a.dtype(), a.device())?;
-    macro_rules! join {
-        ($t:ty) => {
-            for (k, z) in out.data_mut::<Cplx<$t>>().iter_mut().enumerate() {
-                *z = Cplx { re: rr.data::<$t>()[k] - ii.data::<$t>()[k], im: ri.data::<$t>()[k] + ir.data::<$t>()[k] };
-            }
-        };
-    }
-    if a.dtype() == Dtype::C64 {
-        join!(f32)
-    } else {
-        join!(f64)
-    }
+    copy::copy_raw(&part(&out, 0)?, &sub(&rr, &ii)?)?;
+    copy::copy_raw(&part(&out, 1)?, &add(&ri, &ir)?)?;
     Ok(out)
 }

@@ -2,11 +2,12 @@
 
 use super::{fill_value, lanes};
 use crate::autograd::{is_grad_enabled, needs_grad, record};
+use crate::dtype::Dtype;
 use crate::ensure;
 use crate::error::Result;
 use crate::layout::{Layout, show, sizes};
 use crate::ops::{MemoryFormat, Registry, Ret, copy, inplace, reduce, view};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageRef};
 use crate::tensor::Tensor;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -84,6 +85,11 @@ pub fn scatter_view(x: &Tensor, src: &Tensor, look: &Look, name: &'static str) -
     }))
 }
 
+/// The first bytes of a storage.
+fn bytes(s: &StorageRef, n: usize) -> Result<Tensor> {
+    Ok(Tensor::from_parts(s.clone(), Layout::contiguous(&[n])?, Dtype::U8))
+}
+
 /// The layout for a resized tensor and memory enough for it, which keeps the old content.
 fn resize(x: &Tensor, size: &[i64], format: Option<MemoryFormat>) -> Result<Tensor> {
     ensure!(!(is_grad_enabled() && x.requires_grad()), Runtime, "cannot resize variables that require grad");
@@ -103,6 +109,8 @@ fn resize(x: &Tensor, size: &[i64], format: Option<MemoryFormat>) -> Result<Tens
         if x.device() == crate::device::Device::Cpu {
             // SAFETY: the new block is larger than the old one, and they are different blocks.
             unsafe { std::ptr::copy_nonoverlapping(x.storage().ptr(), s.ptr_mut(), x.storage().nbytes()) };
+        } else if crate::gpu::holds(x) {
+            copy::copy_raw(&bytes(&s, x.storage().nbytes())?, &bytes(x.storage(), x.storage().nbytes())?)?;
         }
         s
     };

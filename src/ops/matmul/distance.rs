@@ -8,6 +8,7 @@ use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::{Dims, broadcast, wrap_dim};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -58,6 +59,10 @@ fn all_pairs(a: &Tensor, b: &Tensor, p: f64) -> Result<Tensor> {
     if out.numel() == 0 {
         return Ok(out);
     }
+    if gpu::holds(&out) {
+        gpu::distance::pairs(&a, &b, &out, p)?;
+        return Ok(out);
+    }
     dispatch!(float "cdist", a.dtype(), T => {
         let (x, y, o) = (a.data::<T>(), b.data::<T>(), SendPtr(out.data_mut::<T>().as_mut_ptr()));
         parallel_for(batch * r1, (1 << 14) / (r2 * m.max(1)) + 1, |range| {
@@ -81,6 +86,10 @@ fn all_pairs_grad(g: &Tensor, a: &Tensor, b: &Tensor, dist: &Tensor, p: f64) -> 
     let (g, a, b, dist) = (c(g)?, c(a)?, c(b)?, c(dist)?);
     let (r1, r2, m) = (a.shape()[1], b.shape()[1], a.shape()[2]);
     let out = Tensor::zeros(a.shape(), a.dtype(), a.device())?;
+    if gpu::holds(&out) {
+        gpu::distance::pairs_grad(&g, &a, &b, &dist, &out, p)?;
+        return Ok(out);
+    }
     dispatch!(float "cdist_backward", a.dtype(), T => {
         let (gs, x, y, ds) = (g.data::<T>(), a.data::<T>(), b.data::<T>(), dist.data::<T>());
         let o = SendPtr(out.data_mut::<T>().as_mut_ptr());
@@ -145,7 +154,9 @@ pub fn cdist(a: &Tensor, b: &Tensor, p: f64, mode: Option<&str>) -> Result<Tenso
         b.dtype().scalar_name()
     );
     ensure!(a.dtype().compute() == a.dtype(), NotImplemented, "\"cdist\" not implemented for '{}'", a.dtype().scalar_name());
-    a.check_data("cdist")?;
+    if !gpu::holds(a) {
+        a.check_data("cdist")?;
+    }
     if p == 2.0 && (by_product || large) && m > 0 && r1 > 0 && r2 > 0 && batch.iter().all(|&s| s > 0) {
         return euclidean_by_product(a, b);
     }
@@ -213,26 +224,36 @@ fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
     ensure!(x.dtype().is_float(), Runtime, "pdist only supports floating-point dtypes");
     ensure!(p >= 0.0, Runtime, "pdist only supports non-negative p values");
     ensure!(x.dtype().compute() == x.dtype(), NotImplemented, "\"pdist\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("pdist")?;
+    if !gpu::holds(x) {
+        x.check_data("pdist")?;
+    }
     let c = copy::contiguous(&x.detach())?;
     let (n, m) = (x.shape()[0], x.shape()[1]);
     let count = n * n.saturating_sub(1) / 2;
     let out = Tensor::empty(&[count], x.dtype(), x.device())?;
-    dispatch!(float "pdist", x.dtype(), T => {
-        let (v, o) = (c.data::<T>(), out.data_mut::<T>());
-        let mut at = 0;
-        for i in 0..n {
-            for j in i + 1..n {
-                o[at] = distance(&v[i * m..(i + 1) * m], &v[j * m..(j + 1) * m], p);
-                at += 1;
+    if gpu::holds(&out) {
+        gpu::distance::own_pairs(&c, &out, p)?;
+    } else {
+        dispatch!(float "pdist", x.dtype(), T => {
+            let (v, o) = (c.data::<T>(), out.data_mut::<T>());
+            let mut at = 0;
+            for i in 0..n {
+                for j in i + 1..n {
+                    o[at] = distance(&v[i * m..(i + 1) * m], &v[j * m..(j + 1) * m], p);
+                    at += 1;
+                }
             }
-        }
-    });
+        });
+    }
     let (sx, so) = (save(x), save_output(&out, 0));
     Ok(record("PdistBackward0", &[x], out, move |ctx, g| {
         let (x, d) = (sx.get(ctx)?, so.get(ctx)?);
         let (x, d, g) = (copy::contiguous(&x.detach())?, copy::contiguous(&d.detach())?, copy::contiguous(&g.detach())?);
         let out = Tensor::zeros(x.shape(), x.dtype(), x.device())?;
+        if gpu::holds(&out) {
+            gpu::distance::own_pairs_grad(&g, &x, &d, &out, p)?;
+            return Ok(smallvec![Some(out)]);
+        }
         dispatch!(float "pdist_backward", x.dtype(), T => {
             let (v, ds, gs, o) = (x.data::<T>(), d.data::<T>(), g.data::<T>(), out.data_mut::<T>());
             let mut at = 0;

@@ -5,9 +5,10 @@ use crate::dtype::{Dtype, Element, Scalar};
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::expr::eval::compute_dtype;
+use crate::gpu;
 use crate::layout::{Dims, wrap_dim};
 use crate::ops::elementwise::{Compiled, Row, WHERE, apply};
-use crate::ops::{copy, view};
+use crate::ops::{copy, index, view};
 use crate::tensor::Tensor;
 use crate::{dispatch, ensure};
 use smallvec::smallvec;
@@ -209,6 +210,9 @@ pub fn without(shape: &[usize], d: usize) -> Dims {
 
 /// `out[o, i, j] = x[o, index[o, i, j], j]` along `dim`; the other sizes are equal. Differentiable.
 pub fn gather_along(x: &Tensor, index: &Tensor, dim: usize) -> Result<Tensor> {
+    if gpu::holds(x) {
+        return index::gather(x, dim as i64, index);
+    }
     let (bx, bi) = (along(x, dim)?, along(index, dim)?);
     let out = Tensor::empty(index.shape(), x.dtype(), x.device())?;
     let inner = bx.inner;
@@ -241,6 +245,10 @@ fn check_indices(index: &Tensor, size: usize) -> Result<()> {
 
 /// Zeros of `size` along `dim` to which `g[o, i, j]` is added at `index[o, i, j]`. Differentiable.
 pub fn scatter_along(g: &Tensor, index: &Tensor, dim: usize, size: usize) -> Result<Tensor> {
+    if gpu::holds(g) {
+        let zeros = Tensor::zeros(&with_size(g.shape(), dim, size), g.dtype(), g.device())?;
+        return index::scatter_add(&zeros, dim as i64, index, g, None);
+    }
     let (bg, bi) = (along(g, dim)?, along(index, dim)?);
     ensure!(g.shape() == index.shape(), Runtime, "scatter: shapes differ");
     check_indices(&bi.data, size)?;

@@ -14,6 +14,7 @@ use crate::dtype::{Dtype, Element};
 use crate::ensure;
 use crate::error::Result;
 use crate::expr::builder::{E, c, wh};
+use crate::gpu;
 use crate::layout::wrap_dim;
 use crate::tensor::Tensor;
 use smallvec::smallvec;
@@ -74,8 +75,24 @@ pub fn shift(x: &Tensor, d: usize, reverse: bool, fill: f64) -> Result<Tensor> {
 pub fn linear_scan(a: &Tensor, b: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
     let (ba, bb) = (along(&wide(a)?, d)?, along(&wide(b)?, d)?);
     let out = Tensor::empty(a.shape(), ba.data.dtype(), a.device())?;
+    if gpu::holds(&out) {
+        gpu::scan::linear(&ba.data, &bb.data, &out, on_gpu(&ba, reverse))?;
+    } else {
+        linear_block(&ba, &bb.data, &out, reverse)?;
+    }
+    let out = copy::to_dtype(&out, a.dtype())?;
+    let (saved, result) = (save(a), save_output(&out, 0));
+    Ok(record("LinearScanBackward0", &[a, b], out, move |ctx, g| {
+        let back = linear_scan(&shift(&saved.get(ctx)?, d, !reverse, 0.0)?, g, d, !reverse)?;
+        let to_a = ctx.needs(0).then(|| ew::mul(&back, &shift(&result.get(ctx)?, d, reverse, 0.0)?)).transpose()?;
+        Ok(smallvec![to_a, Some(back)])
+    }))
+}
+
+/// [`linear_scan`] on the CPU.
+fn linear_block(ba: &Block, b: &Tensor, out: &Tensor, reverse: bool) -> Result<()> {
     crate::dispatch!(float "linear_scan", ba.data.dtype(), T => {
-        let (x, y, to) = (ba.data.data::<T>(), bb.data.data::<T>(), out.data_mut::<T>());
+        let (x, y, to) = (ba.data.data::<T>(), b.data::<T>(), out.data_mut::<T>());
         let (len, inner) = (ba.len, ba.inner);
         for o in 0..ba.outer {
             for k in 0..len {
@@ -93,13 +110,17 @@ pub fn linear_scan(a: &Tensor, b: &Tensor, d: usize, reverse: bool) -> Result<Te
             }
         }
     });
-    let out = copy::to_dtype(&out, a.dtype())?;
-    let (saved, result) = (save(a), save_output(&out, 0));
-    Ok(record("LinearScanBackward0", &[a, b], out, move |ctx, g| {
-        let back = linear_scan(&shift(&saved.get(ctx)?, d, !reverse, 0.0)?, g, d, !reverse)?;
-        let to_a = ctx.needs(0).then(|| ew::mul(&back, &shift(&result.get(ctx)?, d, reverse, 0.0)?)).transpose()?;
-        Ok(smallvec![to_a, Some(back)])
-    }))
+    Ok(())
+}
+
+/// The block as GPU kernels take it.
+fn on_gpu(b: &Block, reverse: bool) -> gpu::scan::Shape {
+    gpu::scan::Shape { outer: b.outer, len: b.len, inner: b.inner, reverse }
+}
+
+/// An error where there are no values: kernels exist for the CPU and for GPUs.
+fn check(x: &Tensor, name: &str) -> Result<()> {
+    if gpu::holds(x) { Ok(()) } else { x.check_data(name) }
 }
 
 /// Running results of `op` along dimension `d`, without history; complex ones by `f` from `init`.
@@ -114,6 +135,10 @@ fn run_along<R: Running>(
     let from = if x.dtype().is_complex() { x.detach() } else { wide(x)? };
     let b = along(&from, d)?;
     let out = Tensor::empty(x.shape(), from.dtype(), x.device())?;
+    if gpu::holds(x) {
+        gpu::scan::scan(&b.data, &out, on_gpu(&b, reverse), if R::PRODUCT { "prod" } else { "sum" })?;
+        return copy::to_dtype(&out, x.dtype());
+    }
     match from.dtype() {
         Dtype::C64 => scan_block(b.data.data(), &b, out.data_mut(), reverse, single.0, single.1, |a| a),
         Dtype::C128 => scan_block(b.data.data(), &b, out.data_mut(), reverse, double.0, double.1, |a| a),
@@ -124,14 +149,14 @@ fn run_along<R: Running>(
 
 /// Running sums along dimension `d`; with `reverse`, from the end. Differentiable.
 pub fn cumsum_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
-    x.check_data("cumsum")?;
+    check(x, "cumsum")?;
     let out = run_along(x, d, reverse, Plus, (Pair::default(), |a, b| a + b), (Pair::default(), |a, b| a + b))?;
     Ok(record("CumsumBackward0", &[x], out, move |_, g| Ok(smallvec![Some(cumsum_along(g, d, !reverse)?)])))
 }
 
 /// Running products along dimension `d`. Differentiable, also where elements are zero.
 pub fn cumprod_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
-    x.check_data("cumprod")?;
+    check(x, "cumprod")?;
     let out = run_along(x, d, reverse, Times, (Pair(1.0, 0.0), |a, b| a * b), (Pair(1.0, 0.0), |a, b| a * b))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("CumprodBackward0", &[x], out, move |ctx, g| {
@@ -146,7 +171,7 @@ pub fn cumprod_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
 pub fn logcumsumexp(x: &Tensor, dim: i64) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
     ensure!(x.dtype().is_float(), NotImplemented, "\"logcumsumexp_out_cpu\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("logcumsumexp")?;
+    check(x, "logcumsumexp")?;
     let b = along(&wide(x)?, d)?;
     let out = Tensor::empty(x.shape(), b.data.dtype(), x.device())?;
     let add = |a: f64, v: f64| {
@@ -158,9 +183,13 @@ pub fn logcumsumexp(x: &Tensor, dim: i64) -> Result<Tensor> {
             a.max(v) + (-(a - v).abs()).exp().ln_1p()
         }
     };
-    crate::dispatch!(float "logcumsumexp_out_cpu", b.data.dtype(), T => {
-        scan_block(b.data.data::<T>(), &b, out.data_mut::<T>(), false, f64::NEG_INFINITY, |a, v: T| add(a, v.to_f64()), |a| a as T);
-    });
+    if gpu::holds(x) {
+        gpu::scan::logcumsumexp(&b.data, &out, on_gpu(&b, false))?;
+    } else {
+        crate::dispatch!(float "logcumsumexp_out_cpu", b.data.dtype(), T => {
+            scan_block(b.data.data::<T>(), &b, out.data_mut::<T>(), false, f64::NEG_INFINITY, |a, v: T| add(a, v.to_f64()), |a| a as T);
+        });
+    }
     let out = copy::to_dtype(&out, x.dtype())?;
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("LogcumsumexpBackward0", &[x], out, move |ctx, g| {
@@ -189,7 +218,14 @@ pub fn cumextreme(x: &Tensor, dim: i64, max: bool) -> Result<(Tensor, Tensor)> {
     let d = wrap_dim(dim, x.ndim())?;
     let name = if max { "cummax" } else { "cummin" };
     ensure!(!x.dtype().is_complex(), NotImplemented, "\"{name}_helper_cpu\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data(name)?;
+    check(x, name)?;
+    if gpu::holds(x) {
+        let keys = gpu::sort::keys(x, if max { gpu::sort::Way::Up } else { gpu::sort::Way::DownToNan })?;
+        let b = along(&keys, d)?;
+        let index = Tensor::empty(x.shape(), Dtype::I64, x.device())?;
+        gpu::scan::greatest(&b.data, &index, on_gpu(&b, false))?;
+        return pick_many(cumextreme_node(max), x, index, d);
+    }
     let b = along(&wide(x)?, d)?;
     let index = Tensor::empty(x.shape(), Dtype::I64, x.device())?;
     kernel!(b.data.dtype(), T => {
@@ -201,7 +237,11 @@ pub fn cumextreme(x: &Tensor, dim: i64, max: bool) -> Result<(Tensor, Tensor)> {
         let start = (<T as Default>::default(), 0, 0);
         scan_block(b.data.data::<T>(), &b, index.data_mut::<i64>(), false, start, step, |s| s.1);
     });
-    pick_many(if max { "CummaxBackward0" } else { "CumminBackward0" }, x, index, d)
+    pick_many(cumextreme_node(max), x, index, d)
+}
+
+fn cumextreme_node(max: bool) -> &'static str {
+    if max { "CummaxBackward0" } else { "CumminBackward0" }
 }
 
 fn running(x: &Tensor, dim: i64, dtype: Option<Dtype>, f: fn(&Tensor, usize, bool) -> Result<Tensor>) -> Result<Tensor> {

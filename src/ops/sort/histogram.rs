@@ -1,10 +1,13 @@
 //! histc, histogram, histogramdd, bincount.
 
+use super::check;
+use crate::device::Device;
 use crate::dispatch;
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
+use crate::gpu;
 use crate::ops::elementwise as ew;
-use crate::ops::reduce::{sum, tools::*};
+use crate::ops::reduce::{self, sum, tools::*};
 use crate::ops::scan::diff;
 use crate::ops::{Registry, Ret, copy, view};
 use crate::tensor::Tensor;
@@ -28,12 +31,12 @@ fn check_float(x: &Tensor, name: &str) -> Result<()> {
         "\"{name}\" not implemented for '{}'",
         x.dtype().scalar_name()
     );
-    x.check_data(name)
+    check(x, name)
 }
 
 /// Evenly spaced numbers, as torch.linspace rounds them.
 fn linspace(start: f64, end: f64, steps: usize, like: &Tensor) -> Result<Tensor> {
-    let out = Tensor::empty(&[steps], like.dtype(), like.device())?;
+    let out = Tensor::empty(&[steps], like.dtype(), Device::Cpu)?;
     dispatch!(float "linspace", like.dtype(), T => {
         let (a, b) = (start as T, end as T);
         let step = if steps > 1 { (b - a) / (steps - 1) as T } else { 0.0 };
@@ -41,7 +44,7 @@ fn linspace(start: f64, end: f64, steps: usize, like: &Tensor) -> Result<Tensor>
             *v = if i < steps / 2 { a + step * i as T } else { b - step * (steps - i - 1) as T };
         }
     });
-    Ok(out)
+    copy::to_device(&out, like.device())
 }
 
 /// Counts the rows of `x` (points, contiguous) in the bins that the edges of each dimension bound.
@@ -49,6 +52,15 @@ fn count_points(x: &Tensor, edges: &[Tensor], weight: Option<&Tensor>, find: Fin
     let bins: Vec<usize> = edges.iter().map(|e| e.numel().saturating_sub(1)).collect();
     for (d, &b) in bins.iter().enumerate() {
         ensure!(b > 0, Runtime, "torch.histogram(): bins must be > 0, but got {b} for dimension {d}");
+    }
+    if gpu::holds(x) {
+        let at = gpu::sort::bins(x, edges, find as u32)?;
+        let total = crate::layout::checked_numel(&bins)?;
+        let hist = match weight {
+            Some(w) => gpu::sort::weigh(&at, w, total)?,
+            None => copy::to_dtype(&gpu::sort::count(&at, total)?, x.dtype())?,
+        };
+        return view::reshape_to(&hist, &bins);
     }
     let hist = Tensor::zeros(&bins, x.dtype(), x.device())?;
     let dims = edges.len();
@@ -84,6 +96,11 @@ fn count_points(x: &Tensor, edges: &[Tensor], weight: Option<&Tensor>, find: Fin
 
 /// Smallest and largest of column `d` of the points.
 fn data_range(x: &Tensor, dims: usize, d: usize) -> Result<(f64, f64)> {
+    if gpu::holds(x) {
+        let column = view::narrow(&view::reshape_to(&x.detach(), &[x.numel() / dims, dims])?, 1, d as i64, 1)?;
+        let end = |max: bool| Ok::<_, crate::error::Error>(reduce::extreme_over(&column, &[0, 1], false, max)?.item()?.f64());
+        return Ok((end(false)?, end(true)?));
+    }
     Ok(dispatch!(float "histogramdd", x.dtype(), T => {
         x.data::<T>().iter().skip(d).step_by(dims).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &v| {
             let v = v.to_f64();
@@ -169,7 +186,7 @@ fn given_edges(x: &Tensor, edges: &[Tensor]) -> Result<Vec<Tensor>> {
             ensure!(e.dtype() == x.dtype(), Runtime, "torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype {} and bins with dtype {}", x.dtype().scalar_name(), e.dtype().scalar_name());
             ensure!(e.ndim() == 1, Runtime, "torch.histogramdd: bins tensor should have one dimension, but got {} dimensions", e.ndim());
             ensure!(e.numel() > 0, Runtime, "torch.histogramdd: bins tensor should have at least 1 element");
-            e.check_data("histogramdd")?;
+            check(e, "histogramdd")?;
             copy::contiguous(&e.detach())
         })
         .collect()
@@ -212,7 +229,7 @@ fn weights(x: &Tensor, w: Option<&Tensor>, count: usize, dims: usize) -> Result<
         crate::layout::show(x.shape()),
         crate::layout::show(w.shape())
     );
-    w.check_data("histogramdd")?;
+    check(w, "histogramdd")?;
     Ok(Some(copy::contiguous(&w.detach())?))
 }
 
@@ -258,7 +275,10 @@ fn bincount(x: &Tensor, w: Option<&Tensor>, minlength: i64) -> Result<Tensor> {
     if !x.dtype().is_integral() || x.dtype() == Dtype::Bool {
         bail!(NotImplemented, "\"bincount_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     }
-    x.check_data("bincount")?;
+    check(x, "bincount")?;
+    if gpu::holds(x) {
+        return bincount_on_gpu(x, w, minlength as usize);
+    }
     let idx = copy::contiguous(&wide(x)?)?;
     let at = idx.data::<i64>();
     if x.ndim() == 1 && at.is_empty() {
@@ -290,6 +310,27 @@ fn bincount(x: &Tensor, w: Option<&Tensor>, minlength: i64) -> Result<Tensor> {
         }
     }
     Ok(out)
+}
+
+/// [`bincount`] of a tensor on a GPU, which is waited for: the result's size depends on the largest number.
+fn bincount_on_gpu(x: &Tensor, w: Option<&Tensor>, minlength: usize) -> Result<Tensor> {
+    const WRONG: &str = "bincount only supports 1-d non-negative integral inputs.";
+    ensure!(x.ndim() == 1, Runtime, "{WRONG}");
+    if x.numel() == 0 {
+        return Tensor::zeros(&[minlength], Dtype::I64, x.device());
+    }
+    let x = wide(x)?;
+    let end = |max: bool| Ok::<_, crate::error::Error>(reduce::extreme_over(&x, &[0], false, max)?.item()?.i64());
+    ensure!(end(false)? >= 0, Runtime, "{WRONG}");
+    let bins = minlength.max(end(true)? as usize + 1);
+    let Some(w) = w else {
+        return copy::to_dtype(&gpu::sort::count(&x, bins)?, Dtype::I64);
+    };
+    ensure!(w.ndim() == 1 && w.numel() == x.numel(), Runtime, "weights should be 1-d and have the same length as input");
+    if w.dtype() != Dtype::F32 {
+        return Err(gpu::refuse("bincount", w.dtype(), gpu::of(&x)?));
+    }
+    gpu::sort::weigh(&x, w, bins)
 }
 
 pub fn register(r: &mut Registry) {

@@ -12,6 +12,7 @@ use crate::autograd::{record, save, save_output};
 use crate::cpu::sort::{self as kernels, SortKey};
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::wrap_dim;
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -56,10 +57,24 @@ fn back(y: Tensor, d: usize, ndim: usize) -> Result<Tensor> {
     copy::contiguous(&view::permute(&y, &order)?)
 }
 
+/// An error where there are no values: kernels exist for the CPU and for GPUs.
+fn check(x: &Tensor, name: &str) -> Result<()> {
+    if gpu::holds(x) { Ok(()) } else { x.check_data(name) }
+}
+
+/// The keys of a tensor on a GPU, sorted along `d`, and their positions; dimension `d` is last.
+fn sorted_keys(x: &Tensor, d: usize, descending: bool) -> Result<(Tensor, Tensor)> {
+    use gpu::sort::Way;
+    gpu::sort::rows(&gpu::sort::keys(&last(&x.detach(), d)?, if descending { Way::Down } else { Way::Up })?)
+}
+
 /// The stable order of the elements along `d`.
 fn order_along(x: &Tensor, d: usize, descending: bool) -> Result<Tensor> {
-    x.check_data("sort")?;
+    check(x, "sort")?;
     ensure!(!x.dtype().is_complex(), Runtime, " Sort does not support complex dtypes on CPU");
+    if gpu::holds(x) {
+        return back(copy::to_dtype(&sorted_keys(x, d, descending)?.1, Dtype::I64)?, d, x.ndim());
+    }
     let k = keys(x, d)?;
     let vals = copy::clone(&k, None)?;
     let idx = Tensor::empty(k.shape(), Dtype::I64, x.device())?;
@@ -81,11 +96,15 @@ pub fn topk(x: &Tensor, k: i64, dim: i64, largest: bool, sorted: bool) -> Result
     ensure!(k >= 0 && k as u64 <= x.size(d) as u64, Runtime, "selected index k out of range");
     ensure!(!x.dtype().is_complex(), Runtime, " Topk does not support complex dtypes on CPU");
     ensure!(x.dtype() != Dtype::Bool, Runtime, "topk does not support bool dtypes on CPU");
-    x.check_data("topk")?;
-    let key = keys(x, d)?;
-    let len = *key.shape().last().unwrap_or(&1);
+    check(x, "topk")?;
     // A 0-d tensor has its one element, whatever k is.
     let k = if x.ndim() == 0 { 1 } else { k as usize };
+    if gpu::holds(x) {
+        let idx = view::narrow(&sorted_keys(x, d, largest)?.1, -1, 0, k as i64)?;
+        return pick_many("TopkBackward0", x, back(copy::to_dtype(&idx, Dtype::I64)?, d, x.ndim())?, d);
+    }
+    let key = keys(x, d)?;
+    let len = *key.shape().last().unwrap_or(&1);
     let shape = with_size(key.shape(), key.ndim() - 1, k);
     let (vals, idx) = (Tensor::empty(&shape, key.dtype(), x.device())?, Tensor::empty(&shape, Dtype::I64, x.device())?);
     if key.numel() > 0 && k > 0 {
@@ -112,7 +131,12 @@ pub fn kthvalue(x: &Tensor, k: i64, dim: i64, keepdim: bool) -> Result<(Tensor, 
     let d = nonempty_dim(x, dim, "kthvalue")?;
     ensure!(k >= 1 && k as u64 <= x.size(d) as u64, Runtime, "kthvalue(): selected number k out of range for dimension {d}");
     ensure!(x.dtype() != Dtype::Bool, NotImplemented, "\"kthvalue_cpu\" not implemented for 'Bool'");
-    x.check_data("kthvalue")?;
+    check(x, "kthvalue")?;
+    if gpu::holds(x) {
+        let idx = view::narrow(&sorted_keys(x, d, false)?.1, -1, k - 1, 1)?;
+        let idx = back(copy::to_dtype(&idx, Dtype::I64)?, d, x.ndim())?;
+        return pick("KthvalueBackward0", x, &idx, d, keepdim);
+    }
     let idx = select(x, d, |key, len, vals, idx| {
         sorting!(key.dtype(), T => kernels::kthvalue_rows(key.data::<T>(), len, k as usize, vals.data_mut::<T>(), idx));
     })?;
@@ -123,10 +147,14 @@ fn check_median(x: &Tensor, name: &str) -> Result<()> {
     if x.dtype() == Dtype::Bool || x.dtype().is_complex() {
         bail!(NotImplemented, "\"median_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     }
-    x.check_data(name)
+    check(x, name)
 }
 
 fn median_index(x: &Tensor, d: usize, ignore_nan: bool) -> Result<Tensor> {
+    if gpu::holds(x) {
+        let (keys, order) = sorted_keys(x, d, false)?;
+        return back(gpu::sort::median(&keys, &order, x.dtype(), ignore_nan)?, d, x.ndim());
+    }
     select(x, d, |key, len, vals, idx| {
         sorting!(key.dtype(), T => kernels::median_rows(key.data::<T>(), len, ignore_nan, vals.data_mut::<T>(), idx));
     })
@@ -165,7 +193,12 @@ fn median_all(x: &Tensor, ignore_nan: bool) -> Result<Tensor> {
 pub fn mode(x: &Tensor, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
     ensure!(!x.dtype().is_complex(), NotImplemented, "\"mode_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     let d = nonempty_dim(x, dim, "mode")?;
-    x.check_data("mode")?;
+    check(x, "mode")?;
+    if gpu::holds(x) {
+        let (keys, order) = sorted_keys(x, d, false)?;
+        let idx = back(gpu::sort::mode(&keys, &order, x.dtype())?, d, x.ndim())?;
+        return pick("ModeBackward0", x, &idx, d, keepdim);
+    }
     fn rows<T: SortKey + Element>(x: &[T], len: usize, to: &mut [i64]) {
         let mut vals = x.to_vec();
         let mut idx = vec![0i64; x.len()];

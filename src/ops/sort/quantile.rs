@@ -5,6 +5,7 @@ use crate::dtype::Dtype;
 use crate::ensure;
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::{Dims, wrap_dim};
 use crate::ops::elementwise as ew;
 use crate::ops::reduce::{sum, tools::*};
@@ -31,8 +32,9 @@ fn quantile(x: &Tensor, q: &Tensor, o: Options) -> Result<Tensor> {
         o.interpolation
     );
     let at = o.dim.map(|dim| wrap_dim(dim, x.ndim())).transpose()?;
-    let qs = copy::to_dtype(&q.detach(), Dtype::F64)?;
-    let qs = copy::contiguous(&qs)?;
+    // On a GPU they are not looked at, as that would have to wait for it.
+    let qs = if gpu::holds(q) { Tensor::empty(&[0], Dtype::F64, crate::device::Device::Cpu)? } else { q.detach() };
+    let qs = copy::contiguous(&copy::to_dtype(&qs, Dtype::F64)?)?;
     ensure!(
         qs.data::<f64>().iter().all(|&v| (0.0..=1.0).contains(&v)),
         Runtime,
@@ -48,6 +50,7 @@ fn quantile(x: &Tensor, q: &Tensor, o: Options) -> Result<Tensor> {
     let m = q.numel();
     let mut shape: Dims = rows.dims();
     shape[axis] = m;
+    let q = &if gpu::holds(x) { copy::to_device(q, x.device())? } else { q.clone() };
     let q1 = view::reshape_to(q, &[m])?;
     let nan = call1(&ew::ISNAN, &sorted.detach())?;
     let ranks = if o.ignore_nan {

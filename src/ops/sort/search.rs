@@ -1,10 +1,11 @@
 //! searchsorted, bucketize, isin.
 
-use super::order_along;
+use super::{check, order_along};
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::show;
 use crate::ops::reduce::tools::*;
 use crate::ops::{Registry, Ret, copy};
@@ -47,8 +48,8 @@ fn searchsorted(
         NotImplemented,
         "\"searchsorted_out_cpu\" not implemented for 'ComplexFloat'"
     );
-    seq.check_data("searchsorted")?;
-    v.check_data("searchsorted")?;
+    check(seq, "searchsorted")?;
+    check(&v, "searchsorted")?;
     let right = match side {
         None => right,
         Some("right") => true,
@@ -98,14 +99,25 @@ fn searchsorted(
                 "{NAME}: sorter must be a tensor of long dtype but got dtype {}",
                 s.dtype().scalar_name()
             );
-            s.check_data("searchsorted")?;
+            check(s, "searchsorted")?;
             let s = copy::contiguous(&s.detach())?;
-            ensure!(s.data::<i64>().iter().all(|&i| i >= 0 && (i as usize) < n), Runtime, "{NAME}: sorter index out of range");
+            ensure!(
+                gpu::holds(&s) || s.data::<i64>().iter().all(|&i| i >= 0 && (i as usize) < n),
+                Runtime,
+                "{NAME}: sorter index out of range"
+            );
             Some(s)
         }
     };
     let common = wide_dtype(seq.dtype().promote(v.dtype()));
     let (b, v) = (copy::contiguous(&copy::to_dtype(&seq.detach(), common)?)?, copy::contiguous(&copy::to_dtype(&v, common)?)?);
+    if gpu::holds(seq) {
+        // A number lies on the CPU.
+        let v = copy::to_device(&v, seq.device())?;
+        let each = (seq.ndim() != 1).then(|| v.shape()[v.ndim() - 1]);
+        let out = gpu::sort::searchsorted(&b, sorter.as_ref(), &v, each, right)?;
+        return if int32 { copy::to_dtype(&out, Dtype::I32) } else { Ok(out) };
+    }
     let out = Tensor::empty(v.shape(), Dtype::I64, v.device())?;
     let per_row = if seq.ndim() == 1 { v.numel() } else { v.shape()[v.ndim() - 1] };
     kernel!(common, T => {
@@ -142,9 +154,15 @@ fn isin(elements: Operand, test: Operand, invert: bool) -> Result<Tensor> {
         "Unsupported input type encountered for isin(): {}",
         if e.dtype().is_complex() { e.dtype().scalar_name() } else { t.dtype().scalar_name() }
     );
-    e.check_data("isin")?;
-    t.check_data("isin")?;
+    check(&e, "isin")?;
+    check(&t, "isin")?;
     let common = wide_dtype(e.dtype().promote(t.dtype()));
+    if gpu::holds(&e) || gpu::holds(&t) {
+        // A number lies on the CPU.
+        let device = if gpu::holds(&e) { e.device() } else { t.device() };
+        let common = |t: &Tensor| copy::to_device(&copy::to_dtype(t, common)?, device);
+        return gpu::sort::isin(&common(&e)?, &common(&t)?, invert);
+    }
     let (e, t) = (copy::contiguous(&copy::to_dtype(&e, common)?)?, copy::to_dtype(&t, common)?);
     let t = reshaped(&t, &[t.numel()])?;
     let sorted = gather_along(&t, &order_along(&t, 0, false)?, 0)?;

@@ -1,11 +1,12 @@
 //! unique, unique_consecutive.
 
-use super::order_along;
+use super::{check, order_along};
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::wrap_dim;
 use crate::ops::reduce::tools::*;
-use crate::ops::{Registry, Ret, copy, view};
+use crate::ops::{Registry, Ret, copy, index, view};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 use std::cmp::Ordering;
@@ -60,7 +61,7 @@ struct Wanted {
 /// The distinct elements, or slices along `dim`; sorted, or only runs of equal ones merged.
 fn unique(x: &Tensor, dim: Option<i64>, sorted: bool, want: Wanted) -> Result<Ret> {
     ensure!(!x.dtype().is_complex(), NotImplemented, "\"unique\" not implemented for '{}'", x.dtype().scalar_name());
-    x.check_data("unique")?;
+    check(x, "unique")?;
     let x = x.detach();
     let (slices, rows, len, inverse_shape, d) = match dim {
         None => (reshaped(&x, &[x.numel()])?, x.numel(), 1, x.dims(), 0),
@@ -78,6 +79,12 @@ fn unique(x: &Tensor, dim: Option<i64>, sorted: bool, want: Wanted) -> Result<Re
             (copy::contiguous(&first)?, n, x.numel().checked_div(n).unwrap_or(0), [n].as_slice().into(), d)
         }
     };
+    if gpu::holds(&x) {
+        let g = gpu::sort::groups(&slices, rows, sorted)?;
+        let values = index::index_select(&slices, 0, &g.firsts)?;
+        let values = if d == 0 { values } else { back(&values, d)? };
+        return finish(values, reshaped(&g.inverse, &inverse_shape)?, g.counts, want);
+    }
     let wide = wide(&slices)?;
     let (firsts, inverse, counts) = kernel!(wide.dtype(), T => {
         let data = wide.data::<T>();
@@ -104,17 +111,23 @@ fn unique(x: &Tensor, dim: Option<i64>, sorted: bool, want: Wanted) -> Result<Re
         });
         if d == 0 { out } else { back(&out, d)? }
     };
+    let inverse = reshaped(&Tensor::from_slice(&inverse, &[inverse.len()])?, &inverse_shape)?;
+    let counts = Tensor::from_slice(&counts, &[counts.len()])?;
+    debug_assert_eq!(counts.dtype(), Dtype::I64);
+    finish(values, inverse, counts, want)
+}
+
+/// What of it is wanted.
+fn finish(values: Tensor, inverse: Tensor, counts: Tensor, want: Wanted) -> Result<Ret> {
     if !want.inverse && !want.counts {
         return Ok(values.into());
     }
     let mut out = vec![values];
     if want.inverse {
-        out.push(reshaped(&Tensor::from_slice(&inverse, &[inverse.len()])?, &inverse_shape)?);
+        out.push(inverse);
     }
     if want.counts {
-        let t = Tensor::from_slice(&counts, &[counts.len()])?;
-        debug_assert_eq!(t.dtype(), Dtype::I64);
-        out.push(t);
+        out.push(counts);
     }
     Ok(Ret::Tuple(out))
 }

@@ -293,7 +293,7 @@ class _BaseDataLoaderIter:
                 f"ignore pin_memory_device='{loader.pin_memory_device}'.",
                 stacklevel=2,
             )
-        if loader.pin_memory:
+        if loader.pin_memory and not rg.gpu.is_available():
             warnings.warn(
                 "'pin_memory' argument is set as true but no accelerator is found, "
                 "then device pinned memory won't be used.",
