@@ -42,9 +42,9 @@ const CHUNK: u32 = 2048u / WIDE;
 alias Sums = array<vec4<f32>, 4u * PARTS>;
 
 // Adds the rows in `tile`, the first of which has the weights of column `from`.
-fn add_up(a: ptr<function, Sums>, from: u32, ty: u32, tx: u32) {
+fn add_up(a: ptr<function, Sums>, start: u32, ty: u32, tx: u32) {
     for (var k = 0u; k < CHUNK; k++) {
-        let f = w[(from + k) * 16u + ty];
+        let f = w[(start + k) * 16u + ty];
         for (var c = 0u; c < PARTS; c++) {
             let v = tile[(k * PARTS + c) * 16u + tx];
             (*a)[c] += f.x * v;

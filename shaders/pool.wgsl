@@ -8,8 +8,8 @@
 // The first element of a window and the end of what is inside of the input.
 fn first(i: u32, n: u32, m: u32, s: u32, o: u32, d: u32) -> u32 {
     if p.adaptive != 0u { return (i * n) / m; }
-    let from = i * s;
-    return from + ((max(o, from) - from + d - 1u) / d) * d - o;
+    let start = i * s;
+    return start + ((max(o, start) - start + d - 1u) / d) * d - o;
 }
 fn end(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32, d: u32) -> u32 {
     if p.adaptive != 0u { return ((i + 1u) * n + m - 1u) / m; }
@@ -93,9 +93,9 @@ fn window(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32) -> vec3<u32> {
         let b = ((i + 1u) * n + m - 1u) / m;
         return vec3<u32>(a, b, b - a);
     }
-    let from = i * s;
-    let to = min(from + k, n + 2u * o);
-    return vec3<u32>(min(max(from, o) - o, n), min(max(to, o) - o, n), max(to, from) - from);
+    let start = i * s;
+    let to = min(start + k, n + 2u * o);
+    return vec3<u32>(min(max(start, o) - o, n), min(max(to, o) - o, n), max(to, start) - start);
 }
 fn element(e: u32) {
     let wx = window(e % p.m_x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x);
@@ -129,9 +129,9 @@ fn window(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32) -> vec3<u32> {
         let b = ((i + 1u) * n + m - 1u) / m;
         return vec3<u32>(a, b, b - a);
     }
-    let from = i * s;
-    let to = min(from + k, n + 2u * o);
-    return vec3<u32>(min(max(from, o) - o, n), min(max(to, o) - o, n), max(to, from) - from);
+    let start = i * s;
+    let to = min(start + k, n + 2u * o);
+    return vec3<u32>(min(max(start, o) - o, n), min(max(to, o) - o, n), max(to, start) - start);
 }
 // The first and the end of the outputs that see an element.
 fn seen(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32) -> vec2<u32> {
