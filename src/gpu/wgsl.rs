@@ -95,10 +95,12 @@ static FILES: &[(&str, &str)] = files! {
     "random.wgsl"
     "reduce.wgsl"
     "resample.wgsl"
+    "rnn.wgsl"
     "runs.wgsl"
     "scan.wgsl"
     "softmax.wgsl"
     "sort.wgsl"
+    "unpool.wgsl"
 };
 /// Functions that any kernel may call, for floats and for integers.
 static MATH: &str = include_str!("../../shaders/prelude/float.wgsl");
