@@ -129,7 +129,7 @@ impl Plan {
     fn lanes(&self, l: &Layout) -> Result<Lanes> {
         let start = self.start();
         if self.parts.iter().any(|p| gpu::holds(&p.index)) {
-            return self.lanes_on_gpu(l).map(Lanes::Gpu);
+            return self.lanes_on_gpu(l).map(Lanes::on_gpu);
         }
         let mut index = vec![0isize; self.shape.iter().product()];
         for p in &self.parts {

@@ -46,7 +46,7 @@ fn positions(l: &Layout, dim: usize, index: &Tensor) -> Result<Lanes> {
     if gpu::holds(index) {
         ensure!(n > 0 || index.numel() == 0, Runtime, "index is out of bounds for dimension {dim} with size 0");
         let message = format!("index {{}} is out of bounds for dimension {dim} with size {n}");
-        return Ok(Lanes::Gpu(gpu::index::Lanes::along(l, dim, index, message)));
+        return Ok(Lanes::on_gpu(gpu::index::Lanes::along(l, dim, index, message)));
     }
     index.check_data("gather")?;
     let values = index.data::<i64>();

@@ -14,7 +14,7 @@ const GRAIN: usize = 1 << 15;
 /// The positions (relative to element 0 of a tensor) of the elements an index names, in the order of the result.
 pub enum Lanes {
     Host(Places),
-    Gpu(gpu::index::Lanes),
+    Gpu(Box<gpu::index::Lanes>),
 }
 
 /// Positions in host memory: every sum of a `before`, an `index` and an `after` offset.
@@ -89,6 +89,11 @@ pub fn offsets(shape: &[usize], strides: &[isize]) -> Vec<isize> {
 }
 
 impl Lanes {
+    /// For memory of a GPU.
+    pub fn on_gpu(lanes: gpu::index::Lanes) -> Lanes {
+        Lanes::Gpu(Box::new(lanes))
+    }
+
     /// Single elements at these positions.
     pub fn at(index: Vec<isize>) -> Lanes {
         Lanes::Host(Places { before: vec![0], index, after: After::Run(1) })

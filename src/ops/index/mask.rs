@@ -34,7 +34,7 @@ fn where_true(l: &Layout, mask: &Tensor) -> Result<Lanes> {
     let at = true_positions(mask)?;
     if gpu::holds(&at) {
         let n = l.numel();
-        return Ok(Lanes::Gpu(if l.is_contiguous() {
+        return Ok(Lanes::on_gpu(if l.is_contiguous() {
             gpu::index::Lanes::at(&at, n, 1, String::new()).unique()
         } else {
             let rows = gpu::index::unravel(&at, &l.shape)?;

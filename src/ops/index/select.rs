@@ -23,7 +23,7 @@ fn slices(l: &Layout, dim: usize, index: &Tensor, negative: bool, refuse: impl F
         let after = (&l.shape[dim + 1..], &l.strides[dim + 1..]);
         let index = copy::contiguous(&index.detach())?;
         let message = format!("index {{}} is out of bounds for dimension {dim} with size {n}");
-        return Ok(Lanes::Gpu(gpu::index::Lanes::slices(before, &index, after, (n as usize, st), negative, message)));
+        return Ok(Lanes::on_gpu(gpu::index::Lanes::slices(before, &index, after, (n as usize, st), negative, message)));
     }
     index.check_data("index")?;
     let i = copy::contiguous(&copy::to_dtype(&index.detach(), Dtype::I64)?)?;
@@ -316,7 +316,7 @@ fn row_major(l: &Layout, index: &Tensor) -> Result<Lanes> {
         ensure!(step == 1 || n <= 1, NotImplemented, "take: not implemented for strided tensors on a GPU");
         let message = format!("out of range: tried to access index {{}} on a tensor of {n} elements.");
         let i = copy::contiguous(&index.detach())?;
-        return Ok(Lanes::Gpu(gpu::index::Lanes::at(&i, n as usize, step, message)));
+        return Ok(Lanes::on_gpu(gpu::index::Lanes::at(&i, n as usize, step, message)));
     }
     index.check_data("take")?;
     let i = copy::contiguous(&index.detach())?;
