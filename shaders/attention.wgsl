@@ -1,19 +1,21 @@
 // Scaled dot-product attention by blocks of 64 queries and 64 keys; the matrix of scores is never stored (Dao et al. 2022).
 // Operands are [n, heads, rows, elements], strides given but for the last, which is 1. A workgroup is 16 x 16 invocations,
-// (ty, tx), of which each has 4 x 4 scores, rows 4 ty and columns 4 tx onwards.
+// (ty, tx), of which each has 4 x 4 scores: rows 4 ty onwards, and every 16th column from tx.
 //
 // `tile` holds 16 elements of each row and column, turned, or rows of what is summed up; `w` holds weights, turned:
-// element (column, row). Every block is gone through in the same order whatever else runs.
+// element (column, row). 17 instead of 16 vectors a line keep neighbours in different banks. Every block is gone through in the same order whatever else runs.
 
-var<workgroup> tile: array<vec4<f32>, 512>;
-var<workgroup> w: array<vec4<f32>, 1024>;
+const LINE: u32 = 17u;
+const RIGHT: u32 = 16u * LINE;
+var<workgroup> tile: array<vec4<f32>, 544>;
+var<workgroup> w: array<vec4<f32>, 1088>;
 
 // `s` plus the products of 16 elements of rows and columns.
 fn products(s: mat4x4<f32>, ty: u32, tx: u32) -> mat4x4<f32> {
     var r = s;
     for (var e = 0u; e < 16u; e++) {
-        let a = tile[e * 16u + ty];
-        let b = tile[256u + e * 16u + tx];
+        let a = tile[e * LINE + ty];
+        let b = tile[RIGHT + e * LINE + tx];
         r[0] = r[0] + a.x * b;
         r[1] = r[1] + a.y * b;
         r[2] = r[2] + a.z * b;
@@ -24,14 +26,17 @@ fn products(s: mat4x4<f32>, ty: u32, tx: u32) -> mat4x4<f32> {
 
 // Element `e` of row (columns: 64 + column) `r`.
 fn put(r: u32, e: u32, v: f32) {
-    let c = r % 64u;
-    tile[(r / 64u) * 256u + e * 16u + c / 4u][c % 4u] = v;
+    if r < 64u {
+        tile[e * LINE + r / 4u][r % 4u] = v;
+    } else {
+        tile[RIGHT + e * LINE + r % 16u][(r - 64u) / 16u] = v;
+    }
 }
 
 // Puts a block of weights where all can read it.
 fn share(s: mat4x4<f32>, ty: u32, tx: u32) {
     for (var j = 0u; j < 4u; j++) {
-        w[(tx * 4u + j) * 16u + ty] = vec4<f32>(s[0][j], s[1][j], s[2][j], s[3][j]);
+        w[(tx + 16u * j) * LINE + ty] = vec4<f32>(s[0][j], s[1][j], s[2][j], s[3][j]);
     }
 }
 
@@ -42,9 +47,9 @@ const CHUNK: u32 = 2048u / WIDE;
 alias Sums = array<vec4<f32>, 4u * PARTS>;
 
 // Adds the rows in `tile`, the first of which has the weights of column `from`.
-fn add_up(a: ptr<function, Sums>, from: u32, ty: u32, tx: u32) {
+fn add_up(a: ptr<function, Sums>, start: u32, ty: u32, tx: u32) {
     for (var k = 0u; k < CHUNK; k++) {
-        let f = w[(from + k) * 16u + ty];
+        let f = w[(start + k) * LINE + ty];
         for (var c = 0u; c < PARTS; c++) {
             let v = tile[(k * PARTS + c) * 16u + tx];
             (*a)[c] += f.x * v;
@@ -129,14 +134,14 @@ fn group(g: u32, t: u32) {
             s = products(s, ty, tx);
         }
         for (var i = 0u; i < 4u; i++) {
-            for (var j = 0u; j < 4u; j++) { s[i][j] = score(s[i][j], n, h, i0 + ty * 4u + i, j0 + tx * 4u + j); }
+            for (var j = 0u; j < 4u; j++) { s[i][j] = score(s[i][j], n, h, i0 + ty * 4u + i, j0 + tx + 16u * j); }
         }
         share(s, ty, tx);
         workgroupBarrier();
         // 16 scores of the row each.
         var high = top;
         for (var k = 0u; k < 16u; k++) {
-            let v = w[(quarter * 16u + k) * 16u + row / 4u][row % 4u];
+            let v = w[(quarter * 16u + k) * LINE + row / 4u][row % 4u];
             high = select(high, v, v > high);
         }
         few[t] = high;
@@ -148,7 +153,7 @@ fn group(g: u32, t: u32) {
         top = high;
         var sum = 0.0;
         for (var k = 0u; k < 16u; k++) {
-            let at = (quarter * 16u + k) * 16u + row / 4u;
+            let at = (quarter * 16u + k) * LINE + row / 4u;
             let v = rg_exp(w[at][row % 4u] - base);
             w[at][row % 4u] = v;
             sum += v;
@@ -242,7 +247,7 @@ fn group(g: u32, t: u32) {
             let log = lse_at(head * p.l + at);
             let own = dot_at(head * p.l + at);
             for (var j = 0u; j < 4u; j++) {
-                let weight = rg_exp(score(s[i][j], n, h, i0 + ty * 4u + i, j0 + tx * 4u + j) - log);
+                let weight = rg_exp(score(s[i][j], n, h, i0 + ty * 4u + i, j0 + tx + 16u * j) - log);
                 s[i][j] = weight * (d[i][j] - own) * p.scale;
             }
         }
@@ -314,7 +319,7 @@ fn group(g: u32, t: u32) {
             d = products(d, ty, tx);
         }
         for (var j = 0u; j < 4u; j++) {
-            let query = i0 + tx * 4u + j;
+            let query = i0 + tx + 16u * j;
             let at = head * p.l + min(query, p.l - 1u);
             let log = lse_at(at);
             let own = dot_at(at);

@@ -1,4 +1,12 @@
-// Losses of class numbers.
+// Losses of class numbers, and of sequences of them.
+
+// The logarithm of a sum from the logarithms of its parts.
+fn log_add(a: f32, b: f32) -> f32 {
+    let high = select(b, a, a > b);
+    let low = select(a, b, a > b);
+    if low == -rg_inf() { return high; }
+    return high + rg_log(1.0 + rg_exp(low - high));
+}
 
 //# class_targets
 //: goal in int64; weight in float; class_ out int32; w out float32; fault atomic
@@ -149,4 +157,84 @@ fn element(e: u32) {
         }
     }
     dx_set(e, f32(sum) * (g_at(e / p.classes) / f32(p.classes)));
+}
+
+//# ctc_table
+//: x in float32; labels in int32; sizes in int32; table inout float32
+//: count u32; classes u32; width u32; steps u32; back u32
+// For every step and position of a target with blanks around its labels, the logarithm of the probability of the paths that
+// lead there (or from there to the end); a workgroup has a sample. `sizes` has numbers of steps, then of positions.
+fn group(g: u32, l: u32) {
+    let len = u32(sizes_at(g));
+    let n = u32(sizes_at(p.count + g));
+    for (var k = 0u; k < p.steps; k++) {
+        if k < len {
+            var t = k;
+            var before = k - 1u;
+            if p.back != 0u {
+                t = len - 1u - k;
+                before = t + 1u;
+            }
+            for (var r = l; r < n; r += 256u) {
+                // Backwards, positions count from the end.
+                let s = select(r, n - 1u - r, p.back != 0u);
+                let one = select(s - 1u, s + 1u, p.back != 0u);
+                let two = select(s - 2u, s + 2u, p.back != 0u);
+                let label = labels_at(g * p.width + s);
+                var v = -rg_inf();
+                if k == 0u {
+                    if r < 2u { v = 0.0; }
+                } else {
+                    let base = (g * p.steps + before) * p.width;
+                    v = table_at(base + s);
+                    if r >= 1u { v = log_add(v, table_at(base + one)); }
+                    // A label may follow another one without the blank between.
+                    if r >= 2u && r % 2u == 1u && labels_at(g * p.width + two) != label { v = log_add(v, table_at(base + two)); }
+                }
+                table_set((g * p.steps + t) * p.width + s, v + x_at((t * p.count + g) * p.classes + u32(label)));
+            }
+        }
+        storageBarrier();
+        workgroupBarrier();
+    }
+}
+
+//# ctc_loss
+//: table in float32; sizes in int32; y out float32
+//: count u32; width u32; steps u32
+fn element(i: u32) {
+    let len = u32(sizes_at(i));
+    let n = u32(sizes_at(p.count + i));
+    if len == 0u {
+        y_set(i, select(rg_inf(), -0.0, n == 1u));
+        return;
+    }
+    let last = (i * p.steps + len - 1u) * p.width + n - 1u;
+    var v = table_at(last);
+    if n > 1u { v = log_add(v, table_at(last - 1u)); }
+    y_set(i, -v);
+}
+
+//# ctc_backward
+//: x in float32; labels in int32; sizes in int32; alpha in float32; beta in float32; loss in float32; g in float; dx out float32
+//: count u32; classes u32; width u32; steps u32; zero_infinity u32
+// One element of the gradient of the logarithms of probabilities, as before a log-softmax.
+fn element(e: u32) {
+    let i = (e / p.classes) % p.count;
+    let t = e / p.classes / p.count;
+    let own = i32(e % p.classes);
+    let l = loss_at(i);
+    if t >= u32(sizes_at(i)) || (p.zero_infinity != 0u && l == rg_inf()) {
+        dx_set(e, 0.0);
+        return;
+    }
+    let n = u32(sizes_at(p.count + i));
+    var sum = -rg_inf();
+    for (var s = 0u; s < n; s++) {
+        if labels_at(i * p.width + s) == own {
+            let at = (i * p.steps + t) * p.width + s;
+            sum = log_add(sum, alpha_at(at) + beta_at(at));
+        }
+    }
+    dx_set(e, (rg_exp(x_at(e)) - rg_exp(sum + l - x_at(e))) * g_at(i));
 }

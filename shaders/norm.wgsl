@@ -154,11 +154,11 @@ fn group(gr: u32, l: u32) {
 // The gradients of weight and bias from `block` rows: result (weight or bias, block, column).
 fn element(e: u32) {
     let i = e % p.len;
-    let from = (e / p.len) * p.block;
-    let to = min(from + p.block, p.rows);
+    let start = (e / p.len) * p.block;
+    let to = min(start + p.block, p.rows);
     var dw = 0.0;
     var db = 0.0;
-    for (var r = from; r < to; r++) {
+    for (var r = start; r < to; r++) {
         let v = g_at(r * p.g_step + i);
         db += v;
         dw += v * ((x_at(r * p.len + i) - mean_at(r)) * rstd_at(r));
@@ -181,16 +181,16 @@ fn group(g: u32, l: u32) {
     let i = (g / p.parts) * OWN + l % OWN;
     let lane = l / OWN;
     let place = (l % OWN) * LANES + lane;
-    let from = part * p.chunk;
-    let to = select(from, min(from + p.chunk, p.size), i < p.groups);
-    let n = f32(min(from + p.chunk, p.size) - from);
+    let start = part * p.chunk;
+    let to = select(start, min(start + p.chunk, p.size), i < p.groups);
+    let n = f32(min(start + p.chunk, p.size) - start);
     var sum = 0.0;
-    for (var k = from + lane; k < to; k += LANES) { sum += x_at(at(i, k)); }
+    for (var k = start + lane; k < to; k += LANES) { sum += x_at(at(i, k)); }
     let m = lane_sum(sum, place, lane, LANES) / n;
     sum = 0.0;
     // What rounding left of the mean is taken out of the squares.
     var rest = 0.0;
-    for (var k = from + lane; k < to; k += LANES) {
+    for (var k = start + lane; k < to; k += LANES) {
         let d = x_at(at(i, k)) - m;
         sum += d * d;
         rest += d;
@@ -264,13 +264,13 @@ fn group(gr: u32, l: u32) {
     let i = (gr / p.parts) * OWN + l % OWN;
     let lane = l / OWN;
     let place = (l % OWN) * LANES + lane;
-    let from = part * p.chunk;
-    let to = select(from, min(from + p.chunk, p.size), i < p.groups);
+    let start = part * p.chunk;
+    let to = select(start, min(start + p.chunk, p.size), i < p.groups);
     var m = 0.0;
     if i < p.groups { m = mean_at(i / p.count); }
     var products = 0.0;
     var plain = 0.0;
-    for (var k = from + lane; k < to; k += LANES) {
+    for (var k = start + lane; k < to; k += LANES) {
         let v = g_at(at(i, k));
         plain += v;
         products += v * (x_at(at(i, k)) - m);

@@ -1,38 +1,44 @@
 // Pooling of planes of depth, height and width (z, y, x): `n` sizes of the input, `m` of the output, windows of `k` elements
 // `d` apart, a step of `s` and padding of `o`; adaptive windows cut the input into m pieces that may overlap.
 
+// Of window `i`: the first element inside of the input, the end of them, and its length where padding counts.
+fn window(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32, d: u32) -> vec3<u32> {
+    if p.adaptive != 0u {
+        let a = (i * n) / m;
+        let b = ((i + 1u) * n + m - 1u) / m;
+        return vec3<u32>(a, b, b - a);
+    }
+    let start = i * s;
+    let to = min(start + (k - 1u) * d + 1u, n + 2u * o);
+    let skipped = ((max(o, start) - start + d - 1u) / d) * d;
+    return vec3<u32>(min(start + skipped - o, n), min(max(to, o) - o, n), max(to, start) - start);
+}
+
+// The first and the end of the windows that element `i` may lie in.
+fn seen(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32, d: u32) -> vec2<u32> {
+    if p.adaptive != 0u { return vec2<u32>((i * m) / n, ((i + 1u) * m + n - 1u) / n); }
+    let reach = (k - 1u) * d + 1u;
+    return vec2<u32>((max(i + o + 1u, reach) - reach + s - 1u) / s, min((i + o) / s + 1u, m));
+}
+
 //# max_pool
 //: x in number; y out number; places out int64 int32 float32
 //: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32
 //: PLACES = 0 1
-// The first element of a window and the end of what is inside of the input.
-fn first(i: u32, n: u32, m: u32, s: u32, o: u32, d: u32) -> u32 {
-    if p.adaptive != 0u { return (i * n) / m; }
-    let from = i * s;
-    return from + ((max(o, from) - from + d - 1u) / d) * d - o;
-}
-fn end(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32, d: u32) -> u32 {
-    if p.adaptive != 0u { return ((i + 1u) * n + m - 1u) / m; }
-    let to = i * s + (k - 1u) * d + 1u;
-    return min(max(to, o) - o, n);
-}
 fn element(e: u32) {
     let ox = e % p.m_x;
     let oy = (e / p.m_x) % p.m_y;
     let oz = (e / p.m_x / p.m_y) % p.m_z;
     let base = (e / p.m_x / p.m_y / p.m_z) * p.n_z * p.n_y * p.n_x;
-    let z1 = end(oz, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z, p.d_z);
-    let y0 = first(oy, p.n_y, p.m_y, p.s_y, p.o_y, p.d_y);
-    let y1 = end(oy, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
-    let x0 = first(ox, p.n_x, p.m_x, p.s_x, p.o_x, p.d_x);
-    let x1 = end(ox, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
-    var z = first(oz, p.n_z, p.m_z, p.s_z, p.o_z, p.d_z);
+    let wz = window(oz, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z, p.d_z);
+    let wy = window(oy, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
+    let wx = window(ox, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
     var place = 0u;
     var best = x_t(0);
     var found = false;
-    for (; z < z1; z += p.d_z) {
-        for (var y = y0; y < y1; y += p.d_y) {
-            for (var x = x0; x < x1; x += p.d_x) {
+    for (var z = wz.x; z < wz.y; z += p.d_z) {
+        for (var y = wy.x; y < wy.y; y += p.d_y) {
+            for (var x = wx.x; x < wx.y; x += p.d_x) {
                 let at = (z * p.n_y + y) * p.n_x + x;
                 let v = x_at(base + at);
                 if !found || v > best || rg_isnan(f32(v)) {
@@ -43,6 +49,8 @@ fn element(e: u32) {
             }
         }
     }
+    // All of the window may lie in the padding.
+    if !found { best = x_t(-rg_inf()); }
     y_set(e, y_t(best));
     if $PLACESu == 1u { places_set(e, places_t(place)); }
 }
@@ -51,30 +59,19 @@ fn element(e: u32) {
 //: g in float; places in int64; dx out float32
 //: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32
 // An element of the input gets the gradients of the windows that it is the maximum of.
-fn first(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32, d: u32) -> u32 {
-    if p.adaptive != 0u { return (i * m) / n; }
-    let reach = (k - 1u) * d + 1u;
-    return (max(i + o + 1u, reach) - reach + s - 1u) / s;
-}
-fn end(i: u32, n: u32, m: u32, s: u32, o: u32) -> u32 {
-    if p.adaptive != 0u { return ((i + 1u) * m + n - 1u) / n; }
-    return min((i + o) / s + 1u, m);
-}
 fn element(e: u32) {
     let x = e % p.n_x;
     let y = (e / p.n_x) % p.n_y;
     let z = (e / p.n_x / p.n_y) % p.n_z;
     let base = (e / p.n_x / p.n_y / p.n_z) * p.m_z * p.m_y * p.m_x;
     let own = i64((z * p.n_y + y) * p.n_x + x);
-    let z1 = end(z, p.n_z, p.m_z, p.s_z, p.o_z);
-    let y0 = first(y, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
-    let y1 = end(y, p.n_y, p.m_y, p.s_y, p.o_y);
-    let x0 = first(x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
-    let x1 = end(x, p.n_x, p.m_x, p.s_x, p.o_x);
+    let sz = seen(z, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z, p.d_z);
+    let sy = seen(y, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
+    let sx = seen(x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
     var sum = 0.0;
-    for (var a = first(z, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z, p.d_z); a < z1; a++) {
-        for (var b = y0; b < y1; b++) {
-            for (var c = x0; c < x1; c++) {
+    for (var a = sz.x; a < sz.y; a++) {
+        for (var b = sy.x; b < sy.y; b++) {
+            for (var c = sx.x; c < sx.y; c++) {
                 let at = base + (a * p.m_y + b) * p.m_x + c;
                 if places_at(at) == own { sum += g_at(at); }
             }
@@ -86,21 +83,10 @@ fn element(e: u32) {
 //# avg_pool
 //: x in float int64; y out float32 int64
 //: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32; divide u32; divisor i32
-// Start and end of a window in the input, and its length where padding counts.
-fn window(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32) -> vec3<u32> {
-    if p.adaptive != 0u {
-        let a = (i * n) / m;
-        let b = ((i + 1u) * n + m - 1u) / m;
-        return vec3<u32>(a, b, b - a);
-    }
-    let from = i * s;
-    let to = min(from + k, n + 2u * o);
-    return vec3<u32>(min(max(from, o) - o, n), min(max(to, o) - o, n), max(to, from) - from);
-}
 fn element(e: u32) {
-    let wx = window(e % p.m_x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x);
-    let wy = window((e / p.m_x) % p.m_y, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y);
-    let wz = window((e / p.m_x / p.m_y) % p.m_z, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z);
+    let wx = window(e % p.m_x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
+    let wy = window((e / p.m_x) % p.m_y, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
+    let wz = window((e / p.m_x / p.m_y) % p.m_z, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z, p.d_z);
     let base = (e / p.m_x / p.m_y / p.m_z) * p.n_z * p.n_y * p.n_x;
     var sum = y_t(0);
     for (var z = wz.x; z < wz.y; z++) {
@@ -123,33 +109,18 @@ fn element(e: u32) {
 //: g in float; dx out float32
 //: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32; divide u32; divisor i32
 // An element of the input gets shares of the windows that it lies in.
-fn window(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32) -> vec3<u32> {
-    if p.adaptive != 0u {
-        let a = (i * n) / m;
-        let b = ((i + 1u) * n + m - 1u) / m;
-        return vec3<u32>(a, b, b - a);
-    }
-    let from = i * s;
-    let to = min(from + k, n + 2u * o);
-    return vec3<u32>(min(max(from, o) - o, n), min(max(to, o) - o, n), max(to, from) - from);
-}
-// The first and the end of the outputs that see an element.
-fn seen(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32) -> vec2<u32> {
-    if p.adaptive != 0u { return vec2<u32>((i * m) / n, ((i + 1u) * m + n - 1u) / n); }
-    return vec2<u32>((max(i + o + 1u, k) - k + s - 1u) / s, min((i + o) / s + 1u, m));
-}
 fn element(e: u32) {
-    let sx = seen(e % p.n_x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x);
-    let sy = seen((e / p.n_x) % p.n_y, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y);
-    let sz = seen((e / p.n_x / p.n_y) % p.n_z, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z);
+    let sx = seen(e % p.n_x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
+    let sy = seen((e / p.n_x) % p.n_y, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
+    let sz = seen((e / p.n_x / p.n_y) % p.n_z, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z, p.d_z);
     let base = (e / p.n_x / p.n_y / p.n_z) * p.m_z * p.m_y * p.m_x;
     var sum = 0.0;
     for (var a = sz.x; a < sz.y; a++) {
-        let wz = window(a, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z);
+        let wz = window(a, p.n_z, p.m_z, p.k_z, p.s_z, p.o_z, p.d_z);
         for (var b = sy.x; b < sy.y; b++) {
-            let wy = window(b, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y);
+            let wy = window(b, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
             for (var c = sx.x; c < sx.y; c++) {
-                let wx = window(c, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x);
+                let wx = window(c, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
                 var count = f32((wx.y - wx.x) * (wy.y - wy.x) * (wz.y - wz.x));
                 if p.divide == 1u { count = f32(wx.z * wy.z * wz.z); }
                 if p.divide == 2u { count = f32(p.divisor); }
@@ -158,51 +129,4 @@ fn element(e: u32) {
         }
     }
     dx_set(e, sum);
-}
-
-//# plane_put
-//: g in float; places in int64; dx inout float32
-//: plane u32; count u32
-// Adds elements to where `places` says, one plane after the other in order; places outside are passed over.
-fn element(i: u32) {
-    for (var k = 0u; k < p.count; k++) {
-        let at = places_at(i * p.count + k);
-        if at >= i64(0) && at < i64(p.plane) {
-            let to = i * p.plane + u32(at);
-            dx_set(to, dx_at(to) + g_at(i * p.count + k));
-        }
-    }
-}
-
-//# plane_take
-//: x in any; places in int64; y out any
-//: plane u32; count u32
-fn element(i: u32) {
-    let at = places_at(i);
-    var v = x_t(0);
-    if at >= i64(0) && at < i64(p.plane) { v = x_at((i / p.count) * p.plane + u32(at)); }
-    y_set(i, y_t(v));
-}
-
-//# unpool_owners
-//: places in int64; owners atomic; fault atomic
-//: plane u32; count u32; code u32
-// The last element that goes to a place owns it.
-fn element(i: u32) {
-    let at = places_at(i);
-    if at < i64(0) || at >= i64(p.plane) {
-        rg_fault(p.code, i32(at));
-        return;
-    }
-    atomicMax(&owners[(i / p.count) * p.plane + u32(at)], i + 1u);
-}
-
-//# unpool
-//: x in any; owners in int32; y out any
-//: unused u32
-fn element(i: u32) {
-    let owner = owners_at(i);
-    var v = x_t(0);
-    if owner > 0 { v = x_at(u32(owner) - 1u); }
-    y_set(i, y_t(v));
 }

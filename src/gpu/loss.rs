@@ -109,3 +109,65 @@ pub fn multilabel_margin_backward(x: &Tensor, g: &Tensor, counts: &Tensor, class
     call("multilabel_margin_backward", &[&from, counts, &g, &out], &[classes as u32], out.numel())?;
     copy::to_dtype(&out, x.dtype())
 }
+
+/// Connectionist temporal classification of `[steps, count, classes]` logarithms of probabilities.
+#[derive(Clone)]
+pub struct Ctc {
+    /// `[count, width]`: targets with blanks around every label.
+    labels: Tensor,
+    /// `[2, count]`: steps, and positions of the targets.
+    sizes: Tensor,
+    shape: [usize; 3],
+    width: usize,
+}
+
+impl Ctc {
+    /// For targets and numbers of steps that are in range.
+    pub fn new(x: &Tensor, targets: &[Vec<usize>], lengths: &[usize], blank: usize) -> Result<Ctc> {
+        let count = targets.len();
+        let width = 2 * targets.iter().map(Vec::len).max().unwrap_or(0) + 1;
+        let mut labels = vec![blank as i32; count * width];
+        for (row, target) in labels.chunks_mut(width).zip(targets) {
+            target.iter().enumerate().for_each(|(k, &l)| row[2 * k + 1] = l as i32);
+        }
+        let positions = targets.iter().map(|t| 2 * t.len() + 1);
+        let sizes: Vec<i32> = lengths.iter().copied().chain(positions).map(|v| v as i32).collect();
+        let there = |v: &[i32], shape: &[usize]| copy::to_device(&Tensor::from_slice(v, shape)?, x.device());
+        Ok(Ctc {
+            labels: there(&labels, &[count, width])?,
+            sizes: there(&sizes, &[2, count])?,
+            shape: [x.shape()[0], count, x.shape()[2]],
+            width,
+        })
+    }
+
+    fn table(&self, x: &Tensor, back: bool) -> Result<Tensor> {
+        let [steps, count, classes] = self.shape;
+        let table = empty(&[count, steps, self.width], x)?;
+        let params = [count as u32, classes as u32, self.width as u32, steps as u32, back as u32];
+        call("ctc_table", &[x, &self.labels, &self.sizes, &table], &params, count)?;
+        Ok(table)
+    }
+
+    /// The losses of the samples.
+    pub fn losses(&self, x: &Tensor) -> Result<Tensor> {
+        let from = plain("ctc_loss", x)?;
+        let [steps, count, _] = self.shape;
+        let out = empty(&[count], x)?;
+        let params = [count as u32, self.width as u32, steps as u32];
+        call("ctc_loss", &[&self.table(&from, false)?, &self.sizes, &out], &params, count)?;
+        Ok(out)
+    }
+
+    /// The gradient of the input from the losses and their gradients.
+    pub fn gradient(&self, x: &Tensor, loss: &Tensor, g: &Tensor, zero_infinity: bool) -> Result<Tensor> {
+        let (from, g, loss) = (plain("ctc_loss", x)?, plain("ctc_loss", g)?, plain("ctc_loss", loss)?);
+        let [steps, count, classes] = self.shape;
+        let (alpha, beta) = (self.table(&from, false)?, self.table(&from, true)?);
+        let out = empty(x.shape(), x)?;
+        let params = [count as u32, classes as u32, self.width as u32, steps as u32, zero_infinity as u32];
+        let tensors = [&from, &self.labels, &self.sizes, &alpha, &beta, &loss, &g, &out];
+        call("ctc_backward", &tensors, &params, out.numel())?;
+        Ok(out)
+    }
+}

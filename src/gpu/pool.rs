@@ -37,7 +37,13 @@ impl Windows {
     }
 
     fn params(&self) -> Vec<u32> {
-        let s = &self.shape;
+        let mut s = self.shape;
+        for d in 0..3 {
+            // What reaches beyond the padded input does so as well when it is shorter, and products stay small.
+            let all = s.input[d] + 2 * s.pad[d] + 1;
+            s.dilation[d] = s.dilation[d].min(all);
+            s.kernel[d] = s.kernel[d].min(all);
+        }
         let all = [s.input, s.output, s.kernel, s.stride, s.pad, s.dilation];
         let mut p: Vec<u32> = all.iter().flatten().map(|&v| u32::try_from(v).unwrap_or(u32::MAX)).collect();
         p.push(self.adaptive as u32);

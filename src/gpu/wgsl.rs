@@ -100,6 +100,7 @@ static FILES: &[(&str, &str)] = files! {
     "scan.wgsl"
     "softmax.wgsl"
     "sort.wgsl"
+    "unpool.wgsl"
 };
 /// Functions that any kernel may call, for floats and for integers.
 static MATH: &str = include_str!("../../shaders/prelude/float.wgsl");

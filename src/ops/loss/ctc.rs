@@ -3,9 +3,11 @@
 use super::{Reduction, answer, finish};
 use crate::autograd::{record, save, save_output};
 use crate::cpu::float::Float;
+use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::ops::elementwise::{EQ, WHERE, div};
 use crate::ops::norm::num::dense;
 use crate::ops::{Args, Registry, copy, view};
@@ -137,11 +139,43 @@ impl Ctc {
     }
 }
 
+impl Ctc {
+    /// The losses of all samples.
+    fn losses(&self, p: &Tensor) -> Result<Tensor> {
+        let from = dense(p)?;
+        let out = Tensor::empty(&[self.targets.len()], p.dtype(), p.device())?;
+        dispatch!(float "ctc_loss_cpu", p.dtype(), T => {
+            for (i, o) in out.data_mut::<T>().iter_mut().enumerate() {
+                *o = self.loss(i, from.data::<T>());
+            }
+        });
+        Ok(out)
+    }
+
+    /// The gradient of the input from the losses and their gradients.
+    fn gradients(&self, p: &Tensor, loss: &Tensor, g: &Tensor) -> Result<Tensor> {
+        let (from, gd) = (dense(p)?, dense(g)?);
+        let out = Tensor::zeros(&[self.steps, self.targets.len(), self.classes], p.dtype(), p.device())?;
+        dispatch!(float "ctc_loss_cpu", p.dtype(), T => {
+            for i in 0..self.targets.len() {
+                self.gradient(i, from.data::<T>(), loss.data::<T>()[i], gd.data::<T>()[i], out.data_mut::<T>());
+            }
+        });
+        Ok(out)
+    }
+}
+
 fn whole(name: &str, t: &Tensor, n: usize) -> Result<Vec<i64>> {
     ensure!(t.dtype().is_integral() && t.dtype() != Dtype::Bool, Runtime, "{name} must be integral");
     ensure!(t.ndim() <= 1 && t.numel() == n, Runtime, "{name} must be of size batch_size");
-    t.check_data("ctc_loss")?;
-    Ok(copy::contiguous(&copy::to_dtype(&t.detach(), Dtype::I64)?)?.data::<i64>().to_vec())
+    Ok(numbers(t)?.data::<i64>().to_vec())
+}
+
+/// Whole numbers, where the CPU can read them.
+fn numbers(t: &Tensor) -> Result<Tensor> {
+    t.check_memory("ctc_loss")?;
+    let t = copy::to_device(&t.detach(), Device::Cpu)?;
+    copy::contiguous(&copy::to_dtype(&t, Dtype::I64)?)
 }
 
 const CHECKING: &str = "(while checking arguments for ctc_loss_allocate_outputs)";
@@ -158,10 +192,9 @@ fn prepare(
     ensure!((0..classes as i64).contains(&blank), Runtime, "blank must be in label range");
     let lengths = whole("input_lengths", input_lengths, n)?;
     let sizes = whole("target_lengths", target_lengths, n)?;
-    targets.check_data("ctc_loss")?;
     ensure!(!targets.dtype().is_complex(), Runtime, "targets must be integral");
     ensure!((1..=2).contains(&targets.ndim()), Runtime, "targets must have 1 or 2 dimensions, got {}", targets.ndim());
-    let all = copy::contiguous(&copy::to_dtype(&targets.detach(), Dtype::I64)?)?;
+    let all = numbers(targets)?;
     if let Some(&bad) = sizes.iter().find(|&&v| v < 0) {
         bail!(Runtime, "Expected target_lengths to have value at least 0, but got value {bad} {CHECKING}");
     }
@@ -243,30 +276,25 @@ pub fn ctc_loss(
         "\"ctc_loss_cpu\" not implemented for '{}'",
         p.dtype().scalar_name()
     );
-    p.check_data("ctc_loss")?;
+    p.check_memory("ctc_loss")?;
     let batched = p.ndim() == 3;
     let p3 = if batched { p.clone() } else { view::unsqueeze(p, 1)? };
     let targets = if batched || targets.ndim() != 1 { targets.clone() } else { view::unsqueeze(targets, 0)? };
     let c = prepare(&p3, &targets, input_lengths, target_lengths, blank, zero_infinity)?;
     let n = p3.shape()[1];
-    let from = dense(&p3)?;
-    let out = Tensor::empty(&[n], p.dtype(), p.device())?;
-    dispatch!(float "ctc_loss_cpu", p.dtype(), T => {
-        for (i, o) in out.data_mut::<T>().iter_mut().enumerate() {
-            *o = c.loss(i, from.data::<T>());
-        }
-    });
+    let on_gpu = if gpu::holds(&p3) { Some(gpu::loss::Ctc::new(&p3, &c.targets, &c.lengths, c.blank)?) } else { None };
+    let out = match &on_gpu {
+        Some(g) => g.losses(&p3)?,
+        None => c.losses(&p3)?,
+    };
     let sizes: Vec<f64> = c.targets.iter().map(|t| t.len().max(1) as f64).collect();
     let (ps, losses) = (save(&p3), save_output(&out, 0));
     let loss = record("CtcLossBackward0", &[&p3], out, move |ctx, g| {
         let (p, loss) = (ps.get(ctx)?, losses.get(ctx)?);
-        let (from, gd) = (dense(&p)?, dense(g)?);
-        let out = Tensor::zeros(&[c.steps, c.targets.len(), c.classes], p.dtype(), p.device())?;
-        dispatch!(float "ctc_loss_cpu", p.dtype(), T => {
-            for i in 0..c.targets.len() {
-                c.gradient(i, from.data::<T>(), loss.data::<T>()[i], gd.data::<T>()[i], out.data_mut::<T>());
-            }
-        });
+        let out = match &on_gpu {
+            Some(k) => k.gradient(&p, &loss, g, c.zero_infinity)?,
+            None => c.gradients(&p, &loss, g)?,
+        };
         Ok(smallvec![Some(record("NotImplemented", &[&p, g], out, |_, _| {
             bail!(Runtime, "the derivative for '_ctc_loss_backward' is not implemented.")
         }))])
@@ -279,7 +307,7 @@ pub fn ctc_loss(
     };
     match red {
         Reduction::Mean => {
-            let sizes = copy::to_dtype(&Tensor::from_slice(&sizes, &[n])?, p.dtype())?;
+            let sizes = copy::to_device(&copy::to_dtype(&Tensor::from_slice(&sizes, &[n])?, p.dtype())?, p.device())?;
             finish(div(&loss, &sizes)?, red, "MeanBackward0")
         }
         Reduction::None if !batched => view::reshape_to(&loss, &[]),
