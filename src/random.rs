@@ -3,6 +3,10 @@
 //! The stream is part of the library's promise (same seed, same numbers), so the order and width of
 //! every draw below is fixed. A fill writes its slice from first to last element.
 
+mod philox;
+
+use philox::Philox;
+
 /// Words of state.
 const N: usize = 624;
 /// Bytes of a saved state.
@@ -50,6 +54,8 @@ pub struct Generator {
     normal: Option<f64>,
     /// PyTorch keeps one for single precision too; only its saved state shows it.
     normal_f32: Option<f32>,
+    /// For a GPU, which does not use the rest.
+    philox: Option<Philox>,
 }
 
 impl Default for Generator {
@@ -199,12 +205,13 @@ impl Generator {
             let before = state[i - 1];
             state[i] = (before ^ (before >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
         }
-        Generator { seed, state, left: 1, next: 0, normal: None, normal_f32: None }
+        Generator { seed, state, left: 1, next: 0, normal: None, normal_f32: None, philox: None }
     }
 
     /// Starts again from `seed`, forgetting a kept normal.
     pub fn manual_seed(&mut self, seed: u64) {
-        *self = Generator::new(seed);
+        let philox = self.philox.map(|p| Philox { at: 0, ..p });
+        *self = Generator { philox, ..Generator::new(seed) };
     }
 
     /// Starts again from a seed the operating system provides, and returns it.
@@ -486,6 +493,9 @@ impl Generator {
     /// The state in PyTorch's layout: seed, left, seeded, next, 624 words of 8 bytes, three doubles
     /// of which the second is the kept normal, a flag, and the kept single-precision normal.
     pub fn get_state(&self) -> Vec<u8> {
+        if let Some(p) = &self.philox {
+            return self.philox_state(p);
+        }
         let mut out = Vec::with_capacity(STATE_BYTES);
         out.extend(self.seed.to_le_bytes());
         out.extend(self.left.to_le_bytes());
@@ -506,6 +516,9 @@ impl Generator {
 
     /// Restores a state saved by [`Self::get_state`] or by PyTorch; on an error nothing changes.
     pub fn set_state(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        if let Some(p) = self.philox {
+            return self.set_philox_state(p.device, bytes);
+        }
         if bytes.len() != STATE_BYTES {
             return Err(StateError::Size(bytes.len()));
         }

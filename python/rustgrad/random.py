@@ -15,13 +15,16 @@ __all__ = ["set_rng_state", "get_rng_state", "manual_seed", "seed", "initial_see
 
 
 def manual_seed(seed: Any) -> Any:
-    """Start the default generator's stream anew; answers the generator."""
+    """Start the default generators' streams anew, a GPU's too; answers that of the CPU."""
+    _core._gpu_manual_seed_all(int(seed))
     return default_generator.manual_seed(int(seed))
 
 
 def seed() -> int:
     """Seed from the system's randomness; answers the seed."""
-    return int(default_generator.seed())
+    drawn = int(default_generator.seed())
+    _core._gpu_manual_seed_all(drawn)
+    return drawn
 
 
 def initial_seed() -> int:
@@ -52,19 +55,33 @@ def set_rng_state(new_state: Any) -> None:
     _set_state(default_generator, new_state)
 
 
+def _get_all_states() -> tuple[Any, dict[int, Any]]:
+    """The states of the default generators: the CPU's, and those of GPUs that have been used."""
+    return get_rng_state(), {i: _core._gpu_get_rng_state(i) for i in _core._gpu_rng_devices()}
+
+
+def _set_all_states(states: tuple[Any, dict[int, Any]]) -> None:
+    set_rng_state(states[0])
+    for i in _core._gpu_rng_devices():
+        if i in states[1]:
+            _core._gpu_set_rng_state(i, states[1][i])
+        else:  # first used since then
+            _core._gpu_manual_seed(i, _core._gpu_initial_seed(i))
+
+
 @contextlib.contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True, **_: Any) -> Iterator[None]:
-    """Inside, draw freely; afterwards the stream is where it was."""
-    state = get_rng_state() if enabled else None
+    """Inside, draw freely; afterwards the streams are where they were, those of GPUs too."""
+    states = _get_all_states() if enabled else None
     try:
         yield
     finally:
-        if state is not None:
-            set_rng_state(state)
+        if states is not None:
+            _set_all_states(states)
 
 
 def _clone_state(generator: Any) -> Any:
-    other = type(generator)()
+    other = type(generator)(generator.device)
     other._set_state(generator._state())
     return other
 

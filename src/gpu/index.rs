@@ -198,7 +198,7 @@ impl Lanes {
             return false;
         }
         let (rest, axis) = self.rows();
-        axis.n <= 32 || (axis.n <= 512 && count(&rest) >= 8192)
+        axis.n <= 32 || (axis.n <= 128 && count(&rest) >= 8192)
     }
 
     fn each(&self, out: &Tensor, v: &Tensor, op: &str) -> Result<()> {
@@ -395,10 +395,4 @@ pub fn sum(parts: &[(Tensor, usize, isize, String)]) -> Result<Tensor> {
         call("index_sum", &[&index, &out], &[*size as u32, *step as u32, (k == 0) as u32, code], index.numel())?;
     }
     Ok(out)
-}
-
-/// A tensor of indices, made on the host.
-pub fn upload(index: impl Iterator<Item = i32>, device: Device) -> Result<Tensor> {
-    let all: Vec<i32> = index.collect();
-    copy::to_device(&Tensor::from_slice(&all, &[all.len()])?, device)
 }

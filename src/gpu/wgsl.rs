@@ -95,6 +95,7 @@ static FILES: &[(&str, &str)] = files! {
     "random.wgsl"
     "reduce.wgsl"
     "resample.wgsl"
+    "rnn.wgsl"
     "runs.wgsl"
     "scan.wgsl"
     "softmax.wgsl"

@@ -11,6 +11,7 @@ use crate::dtype::{Dtype, Element, Scalar, default_dtype};
 use crate::error::Result;
 use crate::expr::Operand;
 use crate::expr::builder::wh;
+use crate::gpu;
 use crate::layout::{Dims, wrap_dim};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
@@ -188,6 +189,11 @@ fn rrelu(x: &Tensor, lower: f64, upper: f64, training: bool, g: Option<&super::S
     }
     ensure!(lower.is_finite() && upper.is_finite(), Runtime, "rrelu: the bounds must be finite");
     float_only(x, "rrelu_with_noise_out_cpu")?;
+    if gpu::holds(x) {
+        let (one, drawn) = (Tensor::scalar(1.0, x.dtype()), super::random::uniform_like(x, lower, upper, g)?);
+        let below = super::reduce::tools::call2s(&super::elementwise::LE, &x.detach(), 0.0)?;
+        return mul(x, &super::reduce::tools::choose(&below, &drawn, &one, x.dtype())?);
+    }
     x.check_data("rrelu")?;
     let slopes = copy::contiguous(&copy::clone(&x.detach(), Some(super::MemoryFormat::Contiguous))?)?;
     let mut g = g.unwrap_or_else(|| super::random::default_generator()).lock();

@@ -45,7 +45,9 @@ pub fn copy_raw(dst: &Tensor, src: &Tensor) -> Result<()> {
         return Ok(());
     }
     let safe;
-    let src = if src.same_storage(dst) && src.layout() != dst.layout() {
+    let src = if src.same_storage(dst) && src.layout() == dst.layout() && src.dtype() == dst.dtype() {
+        return Ok(()); // x[i] += y writes the view that it has changed
+    } else if src.same_storage(dst) {
         safe = clone_dense(&src.detach())?;
         &safe
     } else {
@@ -101,10 +103,22 @@ fn copy_on_gpu(dst: &Tensor, src: &Tensor) -> Result<()> {
     let (dst, src) = match (src.dtype().is_complex(), dst.dtype().is_complex()) {
         (false, false) => (dst.detach(), src.detach()),
         // Complex numbers are pairs of real ones.
-        (true, true) if src.dtype() == dst.dtype() => (pairs(dst)?, pairs(src)?),
-        _ => return Err(gpu::refuse("copy_", src.dtype(), gpu::of(dst)?)),
+        (true, true) => (pairs(dst)?, pairs(src)?),
+        (false, true) => {
+            part(dst, true).and_then(|im| copy_raw(&im, &Tensor::scalar(0i64, im.dtype())))?;
+            (part(dst, false)?, src.detach())
+        }
+        (true, false) => (dst.detach(), part(src, false)?),
     };
     gpu::elementwise::run(identity(), &[Operand::T(src.clone())], &[], src.dtype(), &dst)
+}
+
+/// The real or imaginary numbers of a complex tensor, in its memory.
+fn part(x: &Tensor, im: bool) -> Result<Tensor> {
+    let l = x.layout();
+    let strides: crate::layout::Strides = l.strides.iter().map(|s| s * 2).collect();
+    let layout = crate::layout::Layout::strided(&l.shape, &strides, l.offset * 2 + im as usize)?;
+    Ok(Tensor::from_parts(x.storage().clone(), layout, x.dtype().to_real()))
 }
 
 /// A complex tensor as real numbers, with a last dimension of 2.

@@ -7,6 +7,8 @@ use crate::cpu::threads::{SendPtr, parallel_pieces};
 use crate::device::Device;
 use crate::dtype::{Dtype, Element, Scalar};
 use crate::error::Result;
+use crate::gpu;
+use crate::gpu::optim::OnGpu;
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 use smallvec::SmallVec;
@@ -36,20 +38,49 @@ impl Step {
     fn drive<T: Float + Element, R: Rule<T>>(&self, make: impl Fn(usize) -> R) -> Result<()> {
         let of_type: SmallVec<[usize; 16]> =
             (0..self.params.len()).filter(|&i| (self.params[i].dtype() == Dtype::F64) == (T::DTYPE == Dtype::F64)).collect();
-        // Parameters that share memory are stepped one after the other.
-        let mut seen: Vec<(usize, bool)> = Vec::with_capacity(of_type.len() * 4);
-        for &i in &of_type {
-            let id = |t: &Tensor| std::sync::Arc::as_ptr(t.storage()) as usize;
-            seen.push((id(&self.grads[i]), false));
-            seen.push((id(&self.params[i]), true));
-            seen.extend(self.states[..R::STATES].iter().map(|s| (id(&s[i]), true)));
-        }
-        seen.sort_unstable();
-        let shared = seen.windows(2).any(|w| w[0].0 == w[1].0 && (w[0].1 || w[1].1));
+        let shared = self.shared(&of_type, R::STATES);
         if !shared {
             return self.drive_some(&of_type, shared, make);
         }
         of_type.iter().try_for_each(|&i| self.drive_some(&[i], shared, &make))
+    }
+
+    /// Whether some of the parameters, or what belongs to them, share memory that is written to.
+    fn shared(&self, which: &[usize], states: usize) -> bool {
+        let mut seen: Vec<(usize, bool)> = Vec::with_capacity(which.len() * 4);
+        for &i in which {
+            let id = |t: &Tensor| std::sync::Arc::as_ptr(t.storage()) as usize;
+            seen.push((id(&self.grads[i]), false));
+            seen.push((id(&self.params[i]), true));
+            seen.extend(self.states[..states].iter().map(|s| (id(&s[i]), true)));
+        }
+        seen.sort_unstable();
+        seen.windows(2).any(|w| w[0].0 == w[1].0 && (w[0].1 || w[1].1))
+    }
+
+    /// The rule that `make` gives for each parameter, one kernel after the other.
+    fn drive_gpu<R: Rule<f32> + OnGpu>(&self, make: impl Fn(usize) -> R) -> Result<()> {
+        for i in 0..self.params.len() {
+            let (p, g) = (&self.params[i], &self.grads[i]);
+            let states: SmallVec<[&Tensor; 3]> = self.states[..R::STATES].iter().map(|s| &s[i]).collect();
+            let gpu = gpu::of(p)?;
+            let plain = !self.shared(&[i], R::STATES)
+                && p.layout().is_dense()
+                && states.iter().chain([&g]).all(|t| t.strides() == p.strides() && gpu::fits(t, gpu));
+            if plain {
+                let states: SmallVec<[Tensor; 3]> = states.iter().map(|s| s.detach()).collect();
+                make(i).kernel().run(&p.detach(), &g.detach(), &states)?;
+                continue;
+            }
+            // The kernel works on copies.
+            let copied = |t: &Tensor| copy::clone(&t.detach(), Some(super::MemoryFormat::Contiguous));
+            let (p2, g2) = (copied(p)?, copied(g)?);
+            let states2 = states.iter().map(|s| copied(s)).collect::<Result<SmallVec<[Tensor; 3]>>>()?;
+            make(i).kernel().run(&p2, &g2, &states2)?;
+            copy::copy_raw(p, &p2)?;
+            states.iter().zip(&states2).try_for_each(|(to, from)| copy::copy_raw(to, from))?;
+        }
+        Ok(())
     }
 
     fn drive_some<T: Float + Element, R: Rule<T>>(&self, which: &[usize], shared: bool, make: impl Fn(usize) -> R) -> Result<()> {
@@ -96,9 +127,13 @@ macro_rules! for_both {
     ($step:ident, $T:ident, $i:ident => $rule:expr) => {{
         {
             type $T = f32;
-            $step.drive::<f32, _>(|$i| $rule)?;
+            if $step.params.first().is_some_and(gpu::holds) {
+                $step.drive_gpu(|$i| $rule)?;
+            } else {
+                $step.drive::<f32, _>(|$i| $rule)?;
+            }
         }
-        {
+        if !$step.params.first().is_some_and(gpu::holds) {
             type $T = f64;
             $step.drive::<f64, _>(|$i| $rule)?;
         }
@@ -170,14 +205,23 @@ fn optim_step(a: &Args) -> Result<bool> {
         options: a.floats(7).unwrap_or(&[]).to_vec(),
     };
     let steps = a.ts(6);
-    let able = |t: &Tensor| t.dtype().is_float() && t.device() == Device::Cpu;
-    let all = || step.params.iter().chain(&step.grads).chain(step.states.iter().flatten());
-    if !all().all(able) || step.params.iter().zip(&step.grads).any(|(p, g)| p.dtype() != g.dtype()) {
+    let device = step.params.first().map_or(Device::Cpu, Tensor::device);
+    let on_gpu = matches!(device, Device::Gpu(_));
+    // Numbers of a rule are tensors on the CPU.
+    let counts = |t: &Tensor| t.dtype().is_float() && t.device() == Device::Cpu;
+    let able = |t: &Tensor| t.dtype().is_float() && t.device() == device && !(on_gpu && t.dtype() == Dtype::F64);
+    let lists = if rule == "nadam" { 2 } else { 3 };
+    let all = || step.params.iter().chain(&step.grads).chain(step.states[..lists].iter().flatten());
+    if !(on_gpu || device == Device::Cpu)
+        || !all().all(able)
+        || !step.states[lists..].iter().flatten().chain(&steps).all(|t| t.device() == Device::Cpu)
+        || step.params.iter().zip(&step.grads).any(|(p, g)| p.dtype() != g.dtype())
+    {
         return Ok(false);
     }
     check(&step, rule)?;
     ensure!(steps.is_empty() || steps.len() == step.params.len(), Runtime, "{rule}: one step counter for each parameter");
-    ensure!(steps.iter().all(|s| s.numel() == 1 && able(s)), Runtime, "{rule}: step counters have one element");
+    ensure!(steps.iter().all(|s| s.numel() == 1 && counts(s)), Runtime, "{rule}: step counters have one element");
     step.t = count(&steps)?;
     let o = step.options.clone();
     let lr = o[0];
@@ -288,6 +332,12 @@ fn is_block(t: &Tensor) -> bool {
     t.dtype() == Dtype::F32 && t.device() == Device::Cpu && t.layout().is_dense()
 }
 
+/// Whether the kernels of one GPU take all the tensors.
+fn on_one_gpu(tensors: &[Tensor]) -> bool {
+    let fits = |t: &Tensor| gpu::holds(t) && t.dtype() == Dtype::F32 && t.layout().is_dense();
+    tensors.first().is_some_and(|first| tensors.iter().all(|t| fits(t) && t.device() == first.device()))
+}
+
 /// # Safety
 /// `t` is a block, and nobody writes to it while the slice is in use.
 unsafe fn block(t: &Tensor) -> &[f32] {
@@ -299,9 +349,12 @@ unsafe fn block(t: &Tensor) -> &[f32] {
 const SUM: usize = 1 << 14;
 
 /// The 2-norm of all the tensors taken as one vector, in float64 until the end; `None` unless all are dense float32.
-fn total_norm(tensors: &[Tensor]) -> Option<Tensor> {
+fn total_norm(tensors: &[Tensor]) -> Result<Option<Tensor>> {
+    if on_one_gpu(tensors) {
+        return gpu::optim::total_norm(tensors).map(Some);
+    }
     if tensors.is_empty() || !tensors.iter().all(is_block) {
-        return None;
+        return Ok(None);
     }
     let pieces = kernels::pieces(tensors.iter().map(Tensor::numel), SUM);
     // Addresses once, on this thread.
@@ -314,11 +367,17 @@ fn total_norm(tensors: &[Tensor]) -> Option<Tensor> {
         // SAFETY: one element for each piece.
         unsafe { *out.get().add(i) = sum };
     });
-    Some(Tensor::scalar(Scalar::Float(sums.iter().sum::<f64>().sqrt()), Dtype::F32))
+    Ok(Some(Tensor::scalar(Scalar::Float(sums.iter().sum::<f64>().sqrt()), Dtype::F32)))
 }
 
 /// Multiplies all the tensors by `min(max_norm / (norm + 1e-6), 1)`; whether it did (see [`total_norm`]).
 fn clip_to_norm(tensors: &[Tensor], max_norm: f64, norm: &Tensor) -> Result<bool> {
+    if on_one_gpu(tensors) && norm.dtype() == Dtype::F32 && norm.numel() == 1 && norm.device() == tensors[0].device() {
+        tensors.iter().try_for_each(inplace::check_writable)?;
+        gpu::optim::clip(tensors, max_norm as f32, norm)?;
+        tensors.iter().for_each(|t| t.storage().bump_version());
+        return Ok(true);
+    }
     if norm.dtype() != Dtype::F32 || norm.numel() != 1 || norm.device() != Device::Cpu || !tensors.iter().all(is_block) {
         return Ok(false);
     }
@@ -354,7 +413,7 @@ pub(super) fn register(r: &mut Registry) {
         |a| optim_step(a).map(Ret::from),
     );
     r.op("_", "_grads_norm(Tensor[] tensors) -> Tensor", "The 2-norm of dense float32 tensors as one vector, or None.", |a| {
-        Ok(total_norm(&a.ts(0)).map_or(Ret::None, Ret::from))
+        Ok(total_norm(&a.ts(0))?.map_or(Ret::None, Ret::from))
     });
     r.op(
         "_",

@@ -159,11 +159,14 @@ impl PyGenerator {
     #[new]
     #[pyo3(signature = (device=None))]
     fn new(device: Option<&Bound<'_, PyAny>>) -> PyResult<PyGenerator> {
-        if let Some(d) = device {
-            device_from(d)?.check_usable()?;
-        }
         // torch's own default seed
-        Ok(PyGenerator(Arc::new(Mutex::new(Generator::new(67280421310721)))))
+        const SEED: u64 = 67280421310721;
+        let g = match device.map(device_from).transpose()? {
+            Some(Device::Gpu(index)) => Generator::for_gpu(index, SEED),
+            Some(d) => d.check_usable().map(|_| Generator::new(SEED))?,
+            None => Generator::new(SEED),
+        };
+        Ok(PyGenerator(Arc::new(Mutex::new(g))))
     }
     /// Starts the stream anew from a seed; answers the generator.
     fn manual_seed<'py>(slf: PyRef<'py, Self>, seed: &Bound<'py, PyAny>) -> PyResult<PyRef<'py, Self>> {
@@ -178,9 +181,9 @@ impl PyGenerator {
     }
     #[getter]
     fn device(&self) -> PyDevice {
-        PyDevice(Device::Cpu)
+        PyDevice(self.0.lock().gpu().map_or(Device::Cpu, Device::Gpu))
     }
-    /// The state as bytes (5056 of them).
+    /// The state as bytes (5056 of them; 16 for a GPU's).
     fn _state(&self) -> Vec<u8> {
         self.0.lock().get_state()
     }

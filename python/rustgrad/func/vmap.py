@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rustgrad as rg
+from rustgrad import random as _random
 from rustgrad._tree import broadcast, flatten
 
 
@@ -86,10 +87,10 @@ def vmap(
         rows: list[list[Any]] = []
         rebuild: Any = None
         result: Any = None
-        state = rg.get_rng_state() if randomness == "same" else None
+        state = _random._get_all_states() if randomness == "same" else None
         for i in range(count):
             if state is not None:
-                rg.set_rng_state(state)
+                _random._set_all_states(state)
             own = build([x if d is None else x.select(d, i) for x, d in zip(leaves, dims, strict=True)])
             result = func(*own, **kwargs)
             row, rebuild = flatten(result)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import rustgrad as rg
-from rustgrad import _core
+from rustgrad import _core, random
 from rustgrad._tree import flatten
 from rustgrad.autograd import Function
 from rustgrad.autograd.graph import _accumulator
@@ -59,21 +59,21 @@ class _Surroundings:
     """The random state and autocast setting of the first run, for the second."""
 
     def __init__(self, preserve_rng_state: bool) -> None:
-        self.rng = rg.get_rng_state() if preserve_rng_state else None
+        self.rng = random._get_all_states() if preserve_rng_state else None
         query = getattr(_core, "_autocast_state", None)
         self.autocast = None if query is None else query("cpu")
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        now = rg.get_rng_state() if self.rng is not None else None
+        now = random._get_all_states() if self.rng is not None else None
         before = None if self.autocast is None else _core._set_autocast("cpu", *self.autocast)
         if self.rng is not None:
-            rg.set_rng_state(self.rng)
+            random._set_all_states(self.rng)
         try:
             yield
         finally:
             if now is not None:
-                rg.set_rng_state(now)
+                random._set_all_states(now)
             if before is not None:
                 _core._set_autocast("cpu", *before)
 

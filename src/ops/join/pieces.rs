@@ -4,7 +4,7 @@
 use super::arrange::Lists;
 use crate::error::Result;
 use crate::layout::{Dims, Layout};
-use crate::ops::{copy, elementwise as ew, reduce};
+use crate::ops::{complex, copy, elementwise as ew, reduce};
 use crate::tensor::Tensor;
 
 /// Places that follow each other: the first index, how many, and the step from one to the next.
@@ -37,6 +37,9 @@ fn part(x: &Tensor, d: usize, (start, n, step): Piece) -> Result<Tensor> {
 
 /// The elements of `x` at the product of the lists, contiguous. No history.
 pub fn pick(x: &Tensor, lists: &Lists) -> Result<Tensor> {
+    if x.dtype().is_complex() {
+        return complex::view_as_complex(&pick(&copy::pairs(x)?, lists)?.detach());
+    }
     let mut now = x.detach();
     for (d, list) in lists.iter().enumerate() {
         let Some(list) = list else { continue };
@@ -57,6 +60,10 @@ pub fn pick(x: &Tensor, lists: &Lists) -> Result<Tensor> {
 
 /// Zeros with the elements of `g` added where [`pick`] takes them from, piece by piece. No history.
 pub fn place(g: &Tensor, shape: &[usize], lists: &Lists) -> Result<Tensor> {
+    if g.dtype().is_complex() {
+        let pairs = [shape, &[2]].concat();
+        return complex::view_as_complex(&place(&copy::pairs(&g.detach())?, &pairs, lists)?.detach());
+    }
     let mut now = copy::contiguous(&g.detach())?;
     for (d, list) in lists.iter().enumerate().rev() {
         let Some(list) = list else { continue };

@@ -35,7 +35,7 @@ pub fn dropout(x: &Tensor, p: f64, training: bool, feature: bool) -> Result<Tens
         return ew::mul(x, &Tensor::zeros(&[], x.dtype(), Device::Cpu)?);
     }
     let noise = if feature {
-        Tensor::empty(&feature_shape(x, true)?, x.dtype(), Device::Cpu)?
+        Tensor::empty(&feature_shape(x, true)?, x.dtype(), x.device())?
     } else {
         like(&x.detach(), None, None, None)?
     };
@@ -55,7 +55,7 @@ pub fn alpha_dropout(x: &Tensor, p: f64, training: bool, feature: bool) -> Resul
     }
     const ALPHA: f64 = 1.758_099_340_847_376_6;
     let noise = if feature {
-        Tensor::empty(&feature_shape(x, true)?, x.dtype(), Device::Cpu)?
+        Tensor::empty(&feature_shape(x, true)?, x.dtype(), x.device())?
     } else {
         like(&x.detach(), None, None, None)?
     };

@@ -2,9 +2,11 @@
 //!
 //! Numbers are drawn in the order in which the elements lie in memory, as PyTorch's CPU does.
 
+mod device;
 mod dropout;
 mod sample;
 
+pub use device::{gpu_generator, gpu_generators, seed_gpus};
 pub use dropout::dropout;
 use sample::bernoulli;
 
@@ -15,6 +17,7 @@ use crate::device::Device;
 use crate::dtype::{Dtype, Element, default_dtype};
 use crate::error::Result;
 use crate::expr::Operand;
+use crate::gpu;
 use crate::layout::sizes;
 use crate::random::{Generator, os_seed};
 use crate::tensor::Tensor;
@@ -58,13 +61,20 @@ fn memory_order(t: &Tensor) -> Result<Tensor> {
 
 /// Fills memory, without history or version.
 fn fill(t: &Tensor, draw: Draw, g: Option<&SharedGenerator>) -> Result<()> {
-    if t.device() != Device::Cpu || t.numel() == 0 {
+    if t.device() == Device::Meta || t.numel() == 0 {
         return Ok(());
     }
     let ordered = memory_order(t)?;
-    let target = if ordered.is_contiguous() { ordered.clone() } else { Tensor::empty(ordered.shape(), t.dtype(), Device::Cpu)? };
+    let target = if ordered.is_contiguous() { ordered.clone() } else { Tensor::empty(ordered.shape(), t.dtype(), t.device())? };
     let dense = t.layout().is_dense();
-    with_generator(g, |g| fill_contiguous(&target, draw, dense, g))?;
+    if gpu::holds(t) {
+        device::fill(&target, draw, g)?;
+    } else {
+        with_generator(g, |g| {
+            device::check_device(g, Device::Cpu)?;
+            fill_contiguous(&target, draw, dense, g)
+        })?;
+    }
     if !ordered.is_contiguous() {
         copy::copy_raw(&ordered, &target)?;
     }
@@ -135,6 +145,13 @@ fn store(t: &Tensor, values: &[f64]) -> Result<()> {
     Ok(())
 }
 
+/// Numbers uniform in [from, to), in the shape of a tensor.
+pub fn uniform_like(x: &Tensor, from: f64, to: f64, g: Option<&SharedGenerator>) -> Result<Tensor> {
+    let t = like(&x.detach(), None, None, None)?;
+    fill(&t, Draw::Uniform(from, to), g)?;
+    Ok(t)
+}
+
 /// Draws over the elements of `t`: an in-place op.
 fn draw_into(t: &Tensor, draw: Draw, g: Option<&SharedGenerator>) -> Result<Ret> {
     inplace::check_writable(t)?;
@@ -170,7 +187,8 @@ pub fn randn(shape: &[usize], dtype: Dtype, device: Device, g: Option<&SharedGen
 /// mean + std * normal, with tensors for either.
 fn normal_of(mean: Operand, std: Operand, g: Option<&SharedGenerator>) -> Result<Tensor> {
     if let Operand::T(s) = &std {
-        let low = copy::contiguous(&copy::to_dtype(&s.detach(), Dtype::F64)?)?;
+        let least = if gpu::holds(s) { Tensor::scalar(device::least(s)?, Dtype::F64) } else { s.detach() };
+        let low = copy::contiguous(&copy::to_dtype(&least, Dtype::F64)?)?;
         ensure!(low.data::<f64>().iter().all(|&v| v >= 0.0 || v.is_nan()), Runtime, "normal expects all elements of std >= 0.0");
     }
     let shape = match (&mean, &std) {
@@ -180,7 +198,11 @@ fn normal_of(mean: Operand, std: Operand, g: Option<&SharedGenerator>) -> Result
     };
     let dtype = ew::result_type(&[mean.clone(), std.clone()]);
     float_only("normal_kernel_cpu", dtype)?;
-    let z = Tensor::empty(&shape, dtype, Device::Cpu)?;
+    let device = [&mean, &std].into_iter().find_map(|o| match o {
+        Operand::T(t) if t.device() != Device::Cpu => Some(t.device()),
+        _ => None,
+    });
+    let z = Tensor::empty(&shape, dtype, device.unwrap_or(Device::Cpu))?;
     fill(&z, Draw::Normal(0.0, 1.0), g)?;
     crate::autograd::no_grad(|| {
         let scaled = ew::MUL.call(&[Operand::T(z), std], &[], None)?;
@@ -306,8 +328,10 @@ pub(super) fn register(r: &mut Registry) {
         ensure!(a.int(0) >= 0, Runtime, "Trying to create tensor with negative dimension {0}: [{0}]", a.int(0));
         let n = a.int(0) as usize;
         // Memory first: an impossible size is an error, not an abort.
-        let t = Tensor::empty(&[n], Dtype::I64, device_of(a.device(4))?)?;
-        if t.device() == Device::Cpu {
+        let mut t = Tensor::empty(&[n], Dtype::I64, device_of(a.device(4))?)?;
+        if gpu::holds(&t) {
+            t = device::randperm(n, t.device(), a.generator(1))?;
+        } else if t.device() == Device::Cpu {
             let p = with_generator(a.generator(1), |g| g.randperm(n));
             t.data_mut::<i64>().copy_from_slice(&p);
         }

@@ -1,9 +1,10 @@
 //! Samples of distributions that need more than a fill: multinomial, bernoulli with tensors, Poisson, binomial.
 
-use super::{float_only, with_generator};
+use super::{device, float_only, with_generator};
 use crate::device::Device;
 use crate::dtype::{Dtype, Element};
 use crate::error::Result;
+use crate::gpu;
 use crate::ops::{Registry, Ret, SharedGenerator, copy, view};
 use crate::random::Generator;
 use crate::tensor::Tensor;
@@ -25,6 +26,9 @@ pub fn multinomial(p: &Tensor, n: i64, replacement: bool, g: Option<&SharedGener
         Runtime,
         "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
     );
+    if gpu::holds(p) {
+        return device::multinomial(p, n as usize, replacement, g);
+    }
     p.check_data("multinomial")?;
     let single = p.dtype() != Dtype::F64;
     let wide = copy::contiguous(&copy::to_dtype(&p.detach(), Dtype::F64)?)?;
@@ -201,6 +205,9 @@ fn stirling_tail(k: f64) -> f64 {
 
 /// 1 with the probability given by each element.
 pub(super) fn bernoulli(p: &Tensor, dtype: Dtype, g: Option<&SharedGenerator>) -> Result<Tensor> {
+    if gpu::holds(p) {
+        return device::bernoulli(p, dtype, g);
+    }
     p.check_data("bernoulli")?;
     let single = p.dtype() != Dtype::F64;
     let wide = copy::contiguous(&copy::to_dtype(p, if single { Dtype::F32 } else { Dtype::F64 })?)?;
@@ -240,6 +247,9 @@ pub(super) fn register(r: &mut Registry) {
         "Poisson numbers with the rate given by each element.",
         |a| {
             float_only("poisson_cpu", a.t(0).dtype())?;
+            if gpu::holds(a.t(0)) {
+                return device::sample("random_poisson", &[a.t(0)], a.generator(1)).map(Ret::from);
+            }
             let rates = copy::contiguous(&copy::to_dtype(&a.t(0).detach(), Dtype::F64)?)?;
             ensure!(
                 rates.data::<f64>().iter().all(|v| *v >= 0.0),
@@ -258,6 +268,10 @@ pub(super) fn register(r: &mut Registry) {
     r.op("f", "binomial(Tensor count, Tensor prob, Generator? generator=None) -> Tensor", "Binomial numbers.", |a| {
         float_only("binomial_cpu", a.t(0).dtype())?;
         let shape = crate::layout::broadcast(a.t(0).shape(), a.t(1).shape())?;
+        if gpu::holds(a.t(0)) {
+            let (n, p) = (view::expand(a.t(0), &shape)?, view::expand(a.t(1), &shape)?);
+            return device::sample("random_binomial", &[&n, &p], a.generator(2)).map(Ret::from);
+        }
         let wide = |t: &Tensor| -> Result<Tensor> {
             copy::contiguous(&view::expand(&copy::to_dtype(&t.detach(), Dtype::F64)?, &shape)?)
         };

@@ -81,6 +81,9 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     if a.shape() != b.shape() {
         return Ok(false);
     }
+    if a.dtype().is_complex() && a.dtype() == b.dtype() && crate::gpu::holds(a) {
+        return equal(&copy::pairs(&a.detach())?, &copy::pairs(&b.detach())?);
+    }
     if a.dtype().is_complex() || b.dtype().is_complex() {
         let (a, b) = (copy::to_dtype(&a.detach(), Dtype::C128)?, copy::to_dtype(&b.detach(), Dtype::C128)?);
         let (a, b) = (copy::contiguous(&a)?, copy::contiguous(&b)?);

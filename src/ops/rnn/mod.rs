@@ -7,6 +7,7 @@ use crate::cpu::threads::SendPtr;
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::gpu;
 use crate::layout::{Layout, show};
 use crate::ops::elementwise::{add, mul, sub};
 use crate::ops::matmul::matmul;
@@ -86,7 +87,9 @@ impl Operands {
 /// The output (T, N, H) and the last states. Differentiable.
 fn steps(ops: &Operands) -> Result<Vec<Tensor>> {
     ops.check()?;
-    let ready = ops.all().iter().all(|t| t.dtype() == Dtype::F32 && t.device() == Device::Cpu);
+    let device = ops.x.device();
+    let ready = matches!(device, Device::Cpu | Device::Gpu(_))
+        && ops.all().iter().all(|t| t.dtype() == Dtype::F32 && t.device() == device);
     if ready && ops.x.numel() > 0 { fused(ops) } else { formula::steps(ops) }
 }
 
@@ -137,6 +140,11 @@ impl Memory {
         }
     }
 
+    fn on_gpu<'a>(&'a self, ops: &Operands, w: &'a Tensor, bias: Option<&'a Tensor>) -> gpu::rnn::Sequence<'a> {
+        let (h, c, saved) = (&self.h, self.c.as_ref(), self.gates.as_ref());
+        gpu::rnn::Sequence { cell: ops.cell, reverse: ops.reverse, w, bias, h, c, saved }
+    }
+
     /// State `i` of `states` as a tensor of its own.
     fn copied(states: &Tensor, i: usize) -> Result<Tensor> {
         copy::clone(&view::select(states, 0, i as i64)?, None)
@@ -149,7 +157,7 @@ fn fused(ops: &Operands) -> Result<Vec<Tensor>> {
     let first = if ops.reverse { steps } else { 0 };
     let x = by_rows(&ops.x.detach())?;
     let (w, bias) = (dense(&ops.w)?, ops.bias.as_ref().map(dense).transpose()?);
-    let empty = |shape: &[usize]| Tensor::empty(shape, Dtype::F32, Device::Cpu);
+    let empty = |shape: &[usize]| Tensor::empty(shape, Dtype::F32, x.device());
     let states = |given: &Tensor| -> Result<Tensor> {
         let all = empty(&[steps + 1, batch, n])?;
         copy::copy_raw(&all.alias(view::select(&all, 0, first as i64)?.layout().clone()), &given.detach())?;
@@ -161,12 +169,16 @@ fn fused(ops: &Operands) -> Result<Vec<Tensor>> {
         c: ops.c.as_ref().map(states).transpose()?,
         gates: if recorded && ops.cell.saved() > 0 { Some(empty(&[steps, batch, ops.cell.saved() * n])?) } else { None },
     };
-    // The states are written through these.
-    let (h, c) = (to_write(&memory.h), memory.c.as_ref().map_or(NOTHING, to_write));
-    let saved = memory.gates.as_ref().map_or(NOTHING, to_write);
-    let sequence = Sequence { h, c, saved, ..memory.sequence(ops, &w, bias.as_ref()) };
-    // SAFETY: shapes were checked; states and saved values are fresh memory of the size that `Sequence` asks for.
-    unsafe { sequence.forward(to_read(&x), (x.strides()[0], x.strides()[1])) };
+    if gpu::holds(&x) {
+        memory.on_gpu(ops, &w, bias.as_ref()).forward(&x)?;
+    } else {
+        // The states are written through these.
+        let (h, c) = (to_write(&memory.h), memory.c.as_ref().map_or(NOTHING, to_write));
+        let saved = memory.gates.as_ref().map_or(NOTHING, to_write);
+        let sequence = Sequence { h, c, saved, ..memory.sequence(ops, &w, bias.as_ref()) };
+        // SAFETY: shapes were checked; states and saved values are fresh memory of the size that `Sequence` asks for.
+        unsafe { sequence.forward(to_read(&x), (x.strides()[0], x.strides()[1])) };
+    }
     let offset = if ops.reverse { 0 } else { batch * n };
     let layout = Layout::strided(&[steps, batch, n], memory.h.strides(), offset)?;
     let out = Tensor::from_parts(memory.h.storage().clone(), layout, Dtype::F32);
@@ -210,35 +222,43 @@ impl Operands {
 /// The gradients by the kernel, in the order of [`Operands::all`].
 fn backward(ctx: &Ctx, ops: &Operands, memory: &Memory, g: &[Option<Tensor>]) -> Result<Grads> {
     let (steps, batch, n) = (ops.x.shape()[0], ops.h.shape()[0], ops.h.shape()[1]);
-    let width = ops.cell.gates() * n;
+    let (width, device) = (ops.cell.gates() * n, ops.x.device());
     let out = match &g[0] {
         Some(g) => by_rows(&g.detach())?,
-        None => view::expand(&Tensor::zeros(&[1, 1, n], Dtype::F32, Device::Cpu)?, &[steps, batch, n])?,
+        None => view::expand(&Tensor::zeros(&[1, 1, n], Dtype::F32, device)?, &[steps, batch, n])?,
     };
     let given = |g: Option<&Option<Tensor>>| match g {
         Some(Some(g)) => copy::clone(&g.detach(), Some(crate::ops::MemoryFormat::Contiguous)),
-        _ => Tensor::zeros(&[batch, n], Dtype::F32, Device::Cpu),
+        _ => Tensor::zeros(&[batch, n], Dtype::F32, device),
     };
     let (dh, dc) = (given(g.get(1))?, given(g.get(2))?);
-    let dx = Tensor::empty(&[steps, batch, width], Dtype::F32, Device::Cpu)?;
+    let dx = Tensor::empty(&[steps, batch, width], Dtype::F32, device)?;
     let gru = ops.cell == Cell::Gru;
     let dhidden = if gru { dx.empty_like()? } else { dx.clone() };
     let w = copy::contiguous(&ops.w.detach())?;
-    let sequence = memory.sequence(ops, &w, None);
-    // SAFETY: shapes are those of the forward pass; gradients are fresh memory.
-    unsafe {
+    let on_gpu = gpu::holds(&dx);
+    if on_gpu {
+        memory.on_gpu(ops, &w, None).backward(&out, &dx, &dhidden, &dh, &dc, ctx.needs(1))?;
+    } else {
+        let sequence = memory.sequence(ops, &w, None);
         let strides = (out.strides()[0], out.strides()[1]);
-        sequence.backward(to_read(&out), strides, to_write(&dx), to_write(&dhidden), to_write(&dh), to_write(&dc), ctx.needs(1));
+        let (dx, dhidden, dh, dc) = (to_write(&dx), to_write(&dhidden), to_write(&dh), to_write(&dc));
+        // SAFETY: shapes are those of the forward pass; gradients are fresh memory.
+        unsafe { sequence.backward(to_read(&out), strides, dx, dhidden, dh, dc, ctx.needs(1)) };
     }
     let mut grads: Grads = [Some(dx), Some(dh), None].into_iter().collect();
     if ctx.needs(2) {
-        let dw = Tensor::empty(&[width, n], Dtype::F32, Device::Cpu)?;
-        // The states before each step.
-        let h = to_read(&memory.h).get().wrapping_add(if ops.reverse { batch * n } else { 0 });
-        // SAFETY: matrices of steps * batch rows of `width` and `n` elements, and a fresh one.
-        unsafe {
-            let (d, to) = (to_read(&dhidden), to_write(&dw));
-            gemm(width, n, steps * batch, d.get(), 1, width as isize, h, n as isize, 1, to.get(), n as isize, 1, false);
+        let dw = Tensor::empty(&[width, n], Dtype::F32, device)?;
+        if on_gpu {
+            memory.on_gpu(ops, &w, None).weight(&dhidden, &dw)?;
+        } else {
+            // The states before each step.
+            let h = to_read(&memory.h).get().wrapping_add(if ops.reverse { batch * n } else { 0 });
+            // SAFETY: matrices of steps * batch rows of `width` and `n` elements, and a fresh one.
+            unsafe {
+                let (d, to) = (to_read(&dhidden), to_write(&dw));
+                gemm(width, n, steps * batch, d.get(), 1, width as isize, h, n as isize, 1, to.get(), n as isize, 1, false);
+            }
         }
         grads[2] = Some(dw);
     }

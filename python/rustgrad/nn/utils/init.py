@@ -17,7 +17,7 @@ def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError("Module must support a 'device' arg to skip initialization")
     device = kwargs.pop("device", "cpu")
-    state = rg.get_rng_state()
+    states = rg.random._get_all_states()
     module = module_cls(*args, **kwargs, device=device)
-    rg.set_rng_state(state)  # the values drawn are of no use, so they are given back
+    rg.random._set_all_states(states)  # the values drawn are of no use, so they are given back
     return module
