@@ -106,25 +106,35 @@ fn poisoned(t: Taps) -> bool {
 //# grid_sample
 //: x in float; grid in float; y out float32
 //: channels u32; n_z u32; n_y u32; n_x u32; points u32; dims u32; mode u32; padding u32; corners u32
-// One sample of one channel.
+// A point of up to SPAN channels.
+const SPAN: u32 = 8u;
 fn element(e: u32) {
-    let plane = e / p.points;
-    var t = point((plane / p.channels) * p.points + e % p.points);
-    let base = plane * p.n_z * p.n_y * p.n_x;
-    var sum = 0.0;
+    let spans = (p.channels + SPAN - 1u) / SPAN;
+    let at = e % p.points;
+    let image = e / p.points / spans;
+    let first = image * p.channels + ((e / p.points) % spans) * SPAN;
+    let count = min(SPAN, (image + 1u) * p.channels - first);
+    let plane = p.n_z * p.n_y * p.n_x;
+    var t = point(image * p.points + at);
+    var sums: array<f32, SPAN>;
     for (var i = 0u; i < t.z.count; i++) {
         for (var j = 0u; j < t.y.count; j++) {
             if t.z.index[i] == OUTSIDE || t.y.index[j] == OUTSIDE { continue; }
-            let row = base + (t.z.index[i] * p.n_y + t.y.index[j]) * p.n_x;
-            let w = t.z.weight[i] * t.y.weight[j];
+            let row = first * plane + (t.z.index[i] * p.n_y + t.y.index[j]) * p.n_x;
             for (var k = 0u; k < t.x.count; k++) {
-                if t.x.index[k] != OUTSIDE { sum += x_at(row + t.x.index[k]) * (w * t.x.weight[k]); }
+                if t.x.index[k] == OUTSIDE { continue; }
+                let w = t.z.weight[i] * t.y.weight[j] * t.x.weight[k];
+                for (var c = 0u; c < SPAN; c++) {
+                    if c < count { sums[c] += x_at(row + t.x.index[k] + c * plane) * w; }
+                }
             }
         }
     }
     // Such a sample is not a number whatever the image holds.
-    if poisoned(t.x) || poisoned(t.y) || poisoned(t.z) { sum = rg_nan(); }
-    y_set(e, sum);
+    let bad = poisoned(t.x) || poisoned(t.y) || poisoned(t.z);
+    for (var c = 0u; c < SPAN; c++) {
+        if c < count { y_set((first + c) * p.points + at, select(sums[c], rg_nan(), bad)); }
+    }
 }
 
 //# grid_sample_backward_grid

@@ -118,11 +118,12 @@ def _fractional_output(input: Tensor, n: int, output_size: Any, output_ratio: An
 def _intervals(samples: Any, size: int, out: int, kernel: int) -> Any:
     """Where each pooling window starts: evenly spread, shifted by one random number per plane."""
     if out == 1:
-        return rg.full((*samples.shape, 1), size - kernel, dtype=rg.int64)
+        return rg.full((*samples.shape, 1), size - kernel, dtype=rg.int64, device=samples.device)
     alpha = (size - kernel) / (out - 1)
-    steps = rg.arange(out - 1, dtype=samples.dtype)
+    steps = rg.arange(out - 1, dtype=samples.dtype, device=samples.device)
     starts = ((steps + samples.unsqueeze(-1)) * alpha).to(rg.int64) - (samples * alpha).to(rg.int64).unsqueeze(-1)
-    return rg.cat([starts, rg.full((*samples.shape, 1), size - kernel, dtype=rg.int64)], -1)
+    last = rg.full((*samples.shape, 1), size - kernel, dtype=rg.int64, device=samples.device)
+    return rg.cat([starts, last], -1)
 
 
 def _fractional(input: Tensor, kernel_size: Any, output_size: Any, output_ratio: Any, samples: Any,
@@ -142,7 +143,7 @@ def _fractional(input: Tensor, kernel_size: Any, output_size: Any, output_ratio:
     flat: Any = None
     for d in range(n):
         start = _intervals(samples[..., 1 - d if n == 2 else d], batched.shape[2 + d], out[d], kernel[d])
-        window = start.unsqueeze(-1) + rg.arange(kernel[d])  # (batch, channels, out, kernel)
+        window = start.unsqueeze(-1) + rg.arange(kernel[d], device=start.device)  # (batch, channels, out, kernel)
         shape = [batch, channels] + [1] * (2 * n)
         shape[2 + d], shape[2 + n + d] = out[d], kernel[d]
         window = window.view(shape)

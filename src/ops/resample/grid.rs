@@ -202,6 +202,7 @@ pub fn affine_grid(theta: &Tensor, size: &[i64], align_corners: bool) -> Result<
         let whole = view::expand(&axis, spatial)?;
         copy::copy_raw(&column, &view::reshape_to(&whole, &[points])?)?;
     }
+    let base = copy::to_device(&base, theta.device())?;
     let base = view::expand(&view::unsqueeze(&base, 0)?, &[all[0], points, dims + 1])?;
     let grid = bmm(&base, &view::transpose(theta, 1, 2)?)?;
     let shape: Dims = [all[0]].into_iter().chain(spatial.iter().copied()).chain([dims]).collect();
