@@ -78,9 +78,11 @@ fn out(y0: u32, first: u32, biased: bool, r: u32, c: u32, v: vec4<y_t>) {
     if r >= p.rows { return; }
     var b = y_t(0);
     if biased { b = y_t(bias_at(first + r)); }
-    for (var i = 0u; i < 4u; i++) {
-        if c + i < p.cols { y_set(y0 + r * p.y_row + place_$MAP(c + i), v[i] + b); }
-    }
+    let to = y0 + r * p.y_row;
+    if c < p.cols { y_set(to + place_$MAP(c), v.x + b); }
+    if c + 1u < p.cols { y_set(to + place_$MAP(c + 1u), v.y + b); }
+    if c + 2u < p.cols { y_set(to + place_$MAP(c + 2u), v.z + b); }
+    if c + 3u < p.cols { y_set(to + place_$MAP(c + 3u), v.w + b); }
 }
 fn group(g: u32, l: u32) {
     let tall = (p.rows + 63u) / 64u;

@@ -51,11 +51,15 @@ fn a_four(base: u32, r: u32, k: u32, end: u32) -> vec4<y_t> {
 fn b_four(base: u32, k: u32, c: u32, end: u32) -> vec4<y_t> {
     return vec4<y_t>(b_one(base, k, c, end), b_one(base, k, c + 1u, end), b_one(base, k, c + 2u, end), b_one(base, k, c + 3u, end));
 }
+fn one_out(y0: u32, r: u32, c: u32, v: y_t) {
+    if c < p.cols { finish(y0 + r * p.yr + c * p.yc, r * p.ir + c * p.ic, v); }
+}
 fn row_out(y0: u32, r: u32, c: u32, v: vec4<y_t>) {
     if r >= p.rows { return; }
-    for (var i = 0u; i < 4u; i++) {
-        if c + i < p.cols { finish(y0 + r * p.yr + (c + i) * p.yc, r * p.ir + (c + i) * p.ic, v[i]); }
-    }
+    one_out(y0, r, c, v.x);
+    one_out(y0, r, c + 1u, v.y);
+    one_out(y0, r, c + 2u, v.z);
+    one_out(y0, r, c + 3u, v.w);
 }
 fn group(g: u32, l: u32) {
     let tall = (p.rows + 63u) / 64u;
@@ -133,14 +137,19 @@ fn a_four(base: u32, r: u32, k: u32, end: u32) -> vec4<f32> {
 fn b_four(base: u32, k: u32, c: u32, end: u32) -> vec4<f32> {
     return vec4<f32>(b_one(base, k, c, end), b_one(base, k, c + 1u, end), b_one(base, k, c + 2u, end), b_one(base, k, c + 3u, end));
 }
+fn one_out(y0: u32, r: u32, c: u32, v: f32) {
+    if WHOLE || c < p.cols { finish(y0 + r * p.yr + c * p.yc, r * p.ir + c * p.ic, v); }
+}
+fn four_out(y0: u32, r: u32, c: u32, v: vec4<f32>) {
+    one_out(y0, r, c, v.x);
+    one_out(y0, r, c + 1u, v.y);
+    one_out(y0, r, c + 2u, v.z);
+    one_out(y0, r, c + 3u, v.w);
+}
 fn row_out(y0: u32, r: u32, c: u32, v: vec4<f32>, w: vec4<f32>) {
     if !WHOLE && r >= p.rows { return; }
-    for (var i = 0u; i < 4u; i++) {
-        if WHOLE || c + i < p.cols { finish(y0 + r * p.yr + (c + i) * p.yc, r * p.ir + (c + i) * p.ic, v[i]); }
-    }
-    for (var i = 32u; i < 36u; i++) {
-        if WHOLE || c + i < p.cols { finish(y0 + r * p.yr + (c + i) * p.yc, r * p.ir + (c + i) * p.ic, w[i - 32u]); }
-    }
+    four_out(y0, r, c, v);
+    four_out(y0, r, c + 32u, w);
 }
 fn group(g: u32, l: u32) {
     let tall = (p.rows + 127u) / 128u;
@@ -272,6 +281,69 @@ fn group(g: u32, l: u32) {
     }
     if q == 0u && r < p.rows {
         finish(slice * p.ys + base.z + r * p.yr, r * p.ir, part[l]);
+    }
+}
+
+// Two to eight columns, likewise.
+//# matfew
+//: a in any; b in any; init in any; y out any
+//: rows u32; cols u32; len u32; ar u32; ac u32; br u32; bc u32; yr u32; yc u32; ir u32; ic u32; ys u32; s1 u32; s2 u32; a0 u32; a1 u32; a2 u32; b0 u32; b1 u32; b2 u32; y0 u32; y1 u32; y2 u32; batch u32; mode u32; negate u32; chunk u32; slices u32; side u32
+var<workgroup> part: array<vec4<y_t>, 512>;
+fn four(at: u32, c: u32) -> vec4<y_t> {
+    let last = p.cols - 1u;
+    return vec4<y_t>(
+        y_t(b_at(at + min(c, last) * p.bc)),
+        y_t(b_at(at + min(c + 1u, last) * p.bc)),
+        y_t(b_at(at + min(c + 2u, last) * p.bc)),
+        y_t(b_at(at + min(c + 3u, last) * p.bc))
+    );
+}
+fn one_out(y0: u32, r: u32, c: u32, v: y_t) {
+    if c < p.cols { finish(y0 + r * p.yr + c * p.yc, r * p.ir + c * p.ic, v); }
+}
+fn four_out(y0: u32, r: u32, c: u32, v: vec4<y_t>) {
+    one_out(y0, r, c, v.x);
+    one_out(y0, r, c + 1u, v.y);
+    one_out(y0, r, c + 2u, v.z);
+    one_out(y0, r, c + 3u, v.w);
+}
+fn group(g: u32, l: u32) {
+    let high = 256u / p.side;
+    let blocks = (p.rows + high - 1u) / high;
+    let rest = g / blocks;
+    let item = rest % p.batch;
+    let slice = rest / p.batch;
+    let base = starts(item);
+    let along = p.ac == 1u;
+    let q = select(l / high, l % p.side, along);
+    let r = (g % blocks) * high + select(l % high, l / p.side, along);
+    let apart = select(high, 1u, along);
+    let first = slice * p.chunk;
+    let end = min(first + p.chunk, p.len);
+    var s = vec4<y_t>(y_t(0));
+    var t = vec4<y_t>(y_t(0));
+    if r < p.rows {
+        for (var k = first + q; k < end; k += p.side) {
+            let v = y_t(a_at(base.x + r * p.ar + k * p.ac));
+            let at = base.y + k * p.br;
+            s = s + four(at, 0u) * v;
+            if p.cols > 4u { t = t + four(at, 4u) * v; }
+        }
+    }
+    part[l] = s;
+    part[l + 256u] = t;
+    workgroupBarrier();
+    for (var h = p.side / 2u; h > 0u; h = h / 2u) {
+        if q < h {
+            part[l] = part[l] + part[l + h * apart];
+            part[l + 256u] = part[l + 256u] + part[l + 256u + h * apart];
+        }
+        workgroupBarrier();
+    }
+    if q == 0u && r < p.rows {
+        let y0 = slice * p.ys + base.z;
+        four_out(y0, r, 0u, part[l]);
+        four_out(y0, r, 4u, part[l + 256u]);
     }
 }
 

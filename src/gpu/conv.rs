@@ -1,6 +1,6 @@
 //! Convolutions: the three bilinear maps in the terms of `shaders/conv.wgsl`.
 
-use super::matmul::{join, slices, wide};
+use super::matmul::{self, Start, join, slices, wide};
 use super::{Call, Gpu, check_dtype, fits, of};
 use crate::cpu::conv::ConvShape;
 use crate::dtype::Dtype;
@@ -95,6 +95,9 @@ pub fn run(side: Side, s: &ConvShape, a: &Tensor, b: &Tensor, bias: Option<&Tens
     if out.numel() == 0 {
         return Ok(());
     }
+    if side != Side::Weight && plain(s) {
+        return pointwise(side, s, a, b, bias, out);
+    }
     let large = match side {
         Side::Output => [a, out],
         Side::Input => [b, out],
@@ -108,6 +111,33 @@ pub fn run(side: Side, s: &ConvShape, a: &Tensor, b: &Tensor, bias: Option<&Tens
         Side::Input => input(gpu, s, a, b, bias, out),
         Side::Weight => weight(gpu, s, a, b, out),
     }
+}
+
+/// Whether a convolution is a matrix product for each image, of enough columns for one.
+fn plain(s: &ConvShape) -> bool {
+    s.groups == 1 && area(s.kernel) == 1 && s.stride == [1; 3] && s.pad == [0; 3] && area(s.input) >= 256
+}
+
+/// A kernel of one tap, as a product: of the weight or its transpose with each image.
+fn pointwise(side: Side, s: &ConvShape, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, out: &Tensor) -> Result<()> {
+    let view = |t: &Tensor, shape: &[usize], strides: &[isize]| -> Result<Tensor> {
+        Ok(t.detach().alias(Layout::strided(shape, strides, t.layout().offset)?))
+    };
+    let (cols, row) = (area(s.input), s.c_in as isize);
+    let (x, w, shape, strides, rows) = match side {
+        Side::Input => (b, a, [s.c_in, s.c_out], [1, row], s.c_out),
+        _ => (a, b, [s.c_out, s.c_in], [row, 1], s.c_in),
+    };
+    let images = |t: &Tensor, rows: usize| view(t, &[s.batch, rows, cols], &[(rows * cols) as isize, cols as isize, 1]);
+    let y = images(out, shape[0])?;
+    let start = match bias {
+        Some(bias) => {
+            copy::copy_raw(&y, &view(bias, &[shape[0], 1], &[1, 1])?)?;
+            Start::Result
+        }
+        None => Start::Nothing,
+    };
+    matmul::product(&view(w, &shape, &strides)?, &images(x, rows)?, &[s.batch], &y, start)
 }
 
 /// Two halves of the batch, where it is more than a kernel can bind.

@@ -10,6 +10,8 @@ use smallvec::SmallVec;
 
 /// Workgroups below which a GPU is not busy, so that sums are cut into slices.
 const BUSY: usize = 128;
+/// Columns up to which a product is one of vectors.
+const FEW: usize = 8;
 /// Shared memory of the kernel with large tiles.
 const LARGE_SHARED: usize = 2 * 528 * 16;
 
@@ -181,11 +183,11 @@ impl Product {
     fn launch(&self, gpu: &Gpu) -> Result<()> {
         let (m, k, n) = (self.y.shape()[3], self.a.shape()[4], self.y.shape()[4]);
         let batch: usize = self.y.shape()[..3].iter().product();
-        if n == 1 {
-            return self.vector(gpu, false);
+        if n <= FEW {
+            return self.few(false);
         }
-        if m == 1 {
-            return self.transposed()?.vector(gpu, true);
+        if m <= FEW {
+            return self.transposed()?.few(true);
         }
         let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side) * batch;
         // Large tiles where there are enough of them, or where slices of the sum make up for it.
@@ -207,9 +209,9 @@ impl Product {
         self.sliced(if large { "matmul_large" } else { "matmul" }, choice, groups, (slices, chunk), 0, false)
     }
 
-    /// A product with one column; `bias_by_row` where it stands transposed.
-    fn vector(&self, _gpu: &Gpu, bias_by_row: bool) -> Result<()> {
-        let (m, k) = (self.a.shape()[3], self.a.shape()[4]);
+    /// A product with few columns; `bias_by_row` where it stands transposed.
+    fn few(&self, bias_by_row: bool) -> Result<()> {
+        let (m, k, n) = (self.a.shape()[3], self.a.shape()[4], self.y.shape()[4]);
         let batch: usize = self.y.shape()[..3].iter().product();
         // Invocations along the sum for each row: many where few rows have much to add.
         let side = if self.a.strides()[4] != 1 {
@@ -220,7 +222,8 @@ impl Product {
             256
         };
         let groups = m.div_ceil(256 / side) * batch;
-        self.sliced("matvec", &[], groups, slices(groups, k, 16 * side, 1), side, bias_by_row)
+        let name = if n == 1 { "matvec" } else { "matfew" };
+        self.sliced(name, &[], groups, slices(groups, k, 16 * side, 1), side, bias_by_row)
     }
 
     /// Launches a kernel for a product; in two passes where there is more than one slice.
