@@ -169,17 +169,21 @@ fn element(e: u32) {
 //# grid_sample_backward_input
 //: grid in float; g in float; y inout float32
 //: channels u32; n_z u32; n_y u32; n_x u32; points u32; dims u32; mode u32; padding u32; corners u32
-// A workgroup adds up the gradient of one plane. It goes through the points in order, 64 at a time; each element of the
-// plane belongs to one invocation.
+// A workgroup adds up the gradient of one plane. It goes through the points in order, as many at a time as there is room
+// for their taps; each element of the plane belongs to one invocation.
 var<workgroup> places: array<u32, 1024>;
 var<workgroup> shares: array<f32, 1024>;
 fn group(gr: u32, l: u32) {
     let base = gr * p.n_z * p.n_y * p.n_x;
-    for (var first = 0u; first < p.points; first += 64u) {
+    var each = 1u << p.dims;
+    if p.mode == 1u { each = 1u; }
+    if p.mode == 2u { each = 16u; }
+    let many = min(1024u / each, 256u);
+    for (var first = 0u; first < p.points; first += many) {
         workgroupBarrier();
-        for (var k = l; k < 1024u; k += 256u) { places[k] = OUTSIDE; }
+        for (var k = l; k < many * each; k += 256u) { places[k] = OUTSIDE; }
         workgroupBarrier();
-        if l < 64u && first + l < p.points {
+        if l < many && first + l < p.points {
             var t = point((gr / p.channels) * p.points + first + l);
             let v = g_at(gr * p.points + first + l);
             var n = 0u;
@@ -187,8 +191,8 @@ fn group(gr: u32, l: u32) {
                 for (var j = 0u; j < t.y.count; j++) {
                     for (var k = 0u; k < t.x.count; k++) {
                         if t.z.index[i] != OUTSIDE && t.y.index[j] != OUTSIDE && t.x.index[k] != OUTSIDE {
-                            places[l * 16u + n] = (t.z.index[i] * p.n_y + t.y.index[j]) * p.n_x + t.x.index[k];
-                            shares[l * 16u + n] = v * (t.z.weight[i] * t.y.weight[j] * t.x.weight[k]);
+                            places[l * each + n] = (t.z.index[i] * p.n_y + t.y.index[j]) * p.n_x + t.x.index[k];
+                            shares[l * each + n] = v * (t.z.weight[i] * t.y.weight[j] * t.x.weight[k]);
                             n++;
                         }
                     }
@@ -196,7 +200,7 @@ fn group(gr: u32, l: u32) {
             }
         }
         workgroupBarrier();
-        for (var k = 0u; k < 1024u; k++) {
+        for (var k = 0u; k < many * each; k++) {
             let at = places[k];
             if at != OUTSIDE && at % 256u == l { y_set(base + at, y_at(base + at) + shares[k]); }
         }
