@@ -157,7 +157,7 @@ impl Shape<'_> {
         } else {
             body.push_str("fn element(i: u32) { let v = value(i); ");
             if self.out_strided {
-                let _ = write!(body, "{} y_set({}, v); }}\n", self.position(), self.dot("y"));
+                let _ = writeln!(body, "{} y_set({}, v); }}", self.position(), self.dot("y"));
             } else {
                 body.push_str("y_set(i, v); }\n");
             }
@@ -186,7 +186,7 @@ impl Shape<'_> {
     /// `fn value(i) -> y_t`: the formula at one element.
     fn value(&self, body: &mut String) {
         let out = wgsl::value_type(self.out);
-        let _ = write!(body, "fn value(i: u32) -> {out} {{\n");
+        let _ = writeln!(body, "fn value(i: u32) -> {out} {{");
         if self.tensors.iter().any(|t| t.1 == Place::Strided) {
             let _ = writeln!(body, "{}", self.position());
         }

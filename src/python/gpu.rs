@@ -57,13 +57,23 @@ fn _gpu_memory(py: Python<'_>, index: u16) -> PyResult<(usize, usize, usize, usi
 /// Gives memory that is kept for later back to the driver.
 #[pyfunction]
 fn _gpu_empty_cache(py: Python<'_>, index: u16) -> PyResult<()> {
-    py.detach(|| guarded("empty_cache", || Ok(Gpu::get(index)?.empty_cache())))
+    py.detach(|| {
+        guarded("empty_cache", || {
+            Gpu::get(index)?.empty_cache();
+            Ok(())
+        })
+    })
 }
 
 /// The peak starts anew from what is in use.
 #[pyfunction]
 fn _gpu_reset_peak(py: Python<'_>, index: u16) -> PyResult<()> {
-    py.detach(|| guarded("reset_peak_memory_stats", || Ok(Gpu::get(index)?.reset_peak())))
+    py.detach(|| {
+        guarded("reset_peak_memory_stats", || {
+            Gpu::get(index)?.reset_peak();
+            Ok(())
+        })
+    })
 }
 
 /// How often each op ran on the CPU for want of a kernel.

@@ -8,6 +8,7 @@ use crate::err;
 use crate::error::{Error, Result};
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -465,9 +466,8 @@ impl Gpu {
         let count = binds.len() + faults as usize;
         debug_assert!(count <= self.info.max_bindings && params.len() * 4 <= PARAM_WINDOW);
         let (layout, pipeline_layout) = s.layouts.entry(count).or_insert_with(|| self.layout(count));
-        if !s.pipelines.contains_key(&key) {
-            let made = self.pipeline(pipeline_layout, &source())?;
-            s.pipelines.insert(key, made);
+        if let Entry::Vacant(slot) = s.pipelines.entry(key) {
+            slot.insert(self.pipeline(pipeline_layout, &source())?);
         }
         if s.params_buffer.is_none() {
             let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
