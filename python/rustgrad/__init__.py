@@ -101,8 +101,8 @@ from .storage import UntypedStorage as UntypedStorage  # noqa: E402
 # Subpackages that few programs use load when they are asked for.
 _LAZY = {
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "gpu",
-    "hub", "jit", "linalg", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "safetensors", "signal",
-    "sparse", "special", "testing", "types", "xpu", "run", "masked", "torch_version", "nested", "fx", "export",
+    "hub", "jit", "linalg", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "safetensors",
+    "signal", "sparse", "special", "testing", "types", "xpu", "run", "masked", "torch_version", "nested", "fx", "export",
 }
 _LAZY_NAMES = {
     "autocast": ("amp", "autocast"), "GradScaler": ("amp", "GradScaler"), "compile": ("compiler", "compile"),

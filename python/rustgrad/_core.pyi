@@ -12,51 +12,51 @@ import numpy as np
 from ._types import Size
 
 __all__ = [
-    "Generator", "LinAlgError", "Node", "OutOfMemoryError", "Tensor", "UntypedStorage", "abs", "absolute", "acos",
-    "acosh", "adaptive_avg_pool1d", "adaptive_max_pool1d", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv",
-    "addr", "adjoint", "affine_grid_generator", "alias_copy", "all", "allclose", "alpha_dropout", "amax", "amin",
-    "aminmax", "angle", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
-    "argmax", "argmin", "argsort", "argwhere", "as_strided", "as_strided_copy", "as_strided_scatter", "as_tensor",
-    "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "avg_pool1d", "baddbmm",
-    "bartlett_window", "batch_norm", "bernoulli", "bfloat16", "bilinear", "binary_cross_entropy_with_logits",
-    "bincount", "binomial", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",
-    "bitwise_xor", "blackman_window", "block_diag", "bmm", "bool", "broadcast_tensors", "broadcast_to", "bucketize",
-    "can_cast", "cartesian_prod", "cat", "cdist", "cdouble", "ceil", "celu", "celu_", "cfloat", "chain_matmul",
-    "channel_shuffle", "channels_last", "channels_last_3d", "cholesky", "cholesky_inverse", "cholesky_solve", "chunk",
-    "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations", "complex", "complex128",
-    "complex64", "concat", "concatenate", "conj", "conj_physical", "constant_pad_nd", "contiguous_format", "conv1d",
-    "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution",
-    "copysign", "corrcoef", "cos", "cosh", "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cov",
-    "cross", "ctc_loss", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "default_generator",
-    "deg2rad", "det", "detach_copy", "device", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_copy",
-    "diagonal_scatter", "diff", "digamma", "dist", "div", "divide", "dot", "double", "dropout", "dsplit", "dstack",
-    "dtype", "einsum", "embedding", "embedding_bag", "embedding_renorm_", "empty", "empty_cache", "empty_like",
-    "empty_permuted", "empty_strided", "eq", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand_copy", "expm1",
-    "eye", "feature_dropout", "fill", "fill_", "fix", "flatten", "flip", "fliplr", "flipud", "float", "float16",
-    "float32", "float64", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp",
-    "from_dlpack", "from_numpy", "frombuffer", "full", "full_like", "gather", "gcd", "ge", "geqrf", "ger",
-    "get_default_device", "get_default_dtype", "get_num_threads", "gradient", "greater", "greater_equal",
-    "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "group_norm", "gt", "half", "hamming_window", "hann_window",
-    "hardshrink", "heaviside", "hinge_embedding_loss", "histc", "histogram", "histogramdd", "hsplit", "hstack", "hypot",
-    "i0", "igamma", "igammac", "imag", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
-    "index_select", "inner", "instance_norm", "int", "int16", "int32", "int64", "int8", "inverse", "is_conj",
-    "is_grad_enabled", "is_inference_mode_enabled", "is_neg", "is_nonzero", "is_same_size", "isclose", "isfinite",
-    "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "istft", "kaiser_window", "kl_div", "kron", "kthvalue",
-    "layer_norm", "lcm", "ldexp", "le", "lerp", "less", "less_equal", "lgamma", "linspace", "log", "log10", "log1p",
-    "log2", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "long", "lt", "lu", "lu_solve", "lu_unpack",
-    "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp", "matrix_power",
-    "max", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool3d", "maximum", "mean", "median",
-    "memory_format", "memory_stats", "meshgrid", "min", "minimum", "mm", "mode", "moveaxis", "movedim", "msort", "mul",
-    "multinomial", "multiply", "mv", "mvlgamma", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum",
-    "narrow", "narrow_copy", "native_batch_norm", "native_channel_shuffle", "native_group_norm", "native_layer_norm",
-    "ne", "neg", "negative", "nextafter", "nonzero", "norm", "normal", "not_equal", "ones", "ones_like", "orgqr",
-    "ormqr", "outer", "pairwise_distance", "pdist", "permute", "permute_copy", "pinverse", "pixel_shuffle",
-    "pixel_unshuffle", "poisson", "poisson_nll_loss", "polar", "polygamma", "positive", "pow", "prelu",
-    "preserve_format", "prod", "promote_types", "put", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint",
-    "randint_like", "randn", "randn_like", "randperm", "range", "ravel", "real", "reciprocal", "relu", "relu_",
-    "remainder", "renorm", "repeat_interleave", "reset_peak_memory_stats", "reshape", "resolve_conj", "resolve_neg",
-    "result_type", "rms_norm", "roll", "rot90", "round", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub",
+    "DeviceLostError", "Generator", "KernelCompileError", "LinAlgError", "Node", "OutOfMemoryError", "Tensor",
+    "UntypedStorage", "abs", "absolute", "acos", "acosh", "adaptive_avg_pool1d", "adaptive_max_pool1d", "add", "addbmm",
+    "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint", "affine_grid_generator", "alias_copy", "all", "allclose",
+    "alpha_dropout", "amax", "amin", "aminmax", "angle", "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh",
+    "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort", "argwhere", "as_strided", "as_strided_copy",
+    "as_strided_scatter", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d",
+    "atleast_3d", "avg_pool1d", "baddbmm", "bartlett_window", "batch_norm", "bernoulli", "bfloat16", "bilinear",
+    "binary_cross_entropy_with_logits", "bincount", "binomial", "bitwise_and", "bitwise_left_shift", "bitwise_not",
+    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "blackman_window", "block_diag", "bmm", "bool",
+    "broadcast_tensors", "broadcast_to", "bucketize", "can_cast", "cartesian_prod", "cat", "cdist", "cdouble", "ceil",
+    "celu", "celu_", "cfloat", "chain_matmul", "channel_shuffle", "channels_last", "channels_last_3d", "cholesky",
+    "cholesky_inverse", "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack",
+    "combinations", "complex", "complex128", "complex64", "concat", "concatenate", "conj", "conj_physical",
+    "constant_pad_nd", "contiguous_format", "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "convolution", "copysign", "corrcoef", "cos", "cosh",
+    "cosine_embedding_loss", "cosine_similarity", "count_nonzero", "cov", "cross", "ctc_loss", "cummax", "cummin",
+    "cumprod", "cumsum", "cumulative_trapezoid", "default_generator", "deg2rad", "det", "detach_copy", "device", "diag",
+    "diag_embed", "diagflat", "diagonal", "diagonal_copy", "diagonal_scatter", "diff", "digamma", "dist", "div",
+    "divide", "dot", "double", "dropout", "dsplit", "dstack", "dtype", "einsum", "embedding", "embedding_bag",
+    "embedding_renorm_", "empty", "empty_cache", "empty_like", "empty_permuted", "empty_strided", "eq", "equal", "erf",
+    "erfc", "erfinv", "exp", "exp2", "expand_copy", "expm1", "eye", "feature_dropout", "fill", "fill_", "fix",
+    "flatten", "flip", "fliplr", "flipud", "float", "float16", "float32", "float64", "float_power", "floor",
+    "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "from_dlpack", "from_numpy", "frombuffer", "full",
+    "full_like", "gather", "gcd", "ge", "geqrf", "ger", "get_default_device", "get_default_dtype", "get_num_threads",
+    "gradient", "greater", "greater_equal", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "group_norm", "gt",
+    "half", "hamming_window", "hann_window", "hardshrink", "heaviside", "hinge_embedding_loss", "histc", "histogram",
+    "histogramdd", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac", "imag", "index_add", "index_copy",
+    "index_fill", "index_put", "index_reduce", "index_select", "inner", "instance_norm", "int", "int16", "int32",
+    "int64", "int8", "inverse", "is_conj", "is_grad_enabled", "is_inference_mode_enabled", "is_neg", "is_nonzero",
+    "is_same_size", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "istft",
+    "kaiser_window", "kl_div", "kron", "kthvalue", "layer_norm", "lcm", "ldexp", "le", "lerp", "less", "less_equal",
+    "lgamma", "linspace", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp",
+    "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "long", "lt",
+    "lu", "lu_solve", "lu_unpack", "margin_ranking_loss", "masked_fill", "masked_scatter", "masked_select", "matmul",
+    "matrix_exp", "matrix_power", "max", "max_pool1d", "max_pool1d_with_indices", "max_pool2d", "max_pool3d", "maximum",
+    "mean", "median", "memory_format", "memory_stats", "meshgrid", "min", "minimum", "mm", "mode", "moveaxis",
+    "movedim", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma", "nan_to_num", "nanmean", "nanmedian",
+    "nanquantile", "nansum", "narrow", "narrow_copy", "native_batch_norm", "native_channel_shuffle",
+    "native_group_norm", "native_layer_norm", "ne", "neg", "negative", "nextafter", "nonzero", "norm", "normal",
+    "not_equal", "ones", "ones_like", "orgqr", "ormqr", "outer", "pairwise_distance", "pdist", "permute",
+    "permute_copy", "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson", "poisson_nll_loss", "polar", "polygamma",
+    "positive", "pow", "prelu", "preserve_format", "prod", "promote_types", "put", "qr", "quantile", "rad2deg", "rand",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "range", "ravel", "real", "reciprocal",
+    "relu", "relu_", "remainder", "renorm", "repeat_interleave", "reset_peak_memory_stats", "reshape", "resolve_conj",
+    "resolve_neg", "result_type", "rms_norm", "roll", "rot90", "round", "row_stack", "rrelu", "rrelu_", "rsqrt", "rsub",
     "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "select_copy",
     "select_scatter", "selu", "selu_", "set_default_device", "set_default_dtype", "set_memory_limit", "set_num_threads",
     "sgn", "short", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "slice_copy", "slice_scatter", "slogdet",
@@ -118,7 +118,7 @@ class UntypedStorage:
     def size(self) -> builtins.int: ...
     def nbytes(self) -> builtins.int: ...
     def data_ptr(self) -> builtins.int: ...
-    def to(self, device: device | str) -> UntypedStorage: ...
+    def to(self, device: _Device) -> UntypedStorage: ...
     def cpu(self) -> UntypedStorage: ...
     def clone(self) -> UntypedStorage: ...
     def copy_(self, source: UntypedStorage) -> None: ...
@@ -136,6 +136,8 @@ class Node:
 
 class LinAlgError(RuntimeError): ...
 class OutOfMemoryError(RuntimeError, MemoryError): ...
+class DeviceLostError(RuntimeError): ...
+class KernelCompileError(RuntimeError): ...
 
 nn: Any
 linalg: Any
@@ -169,6 +171,21 @@ def memory_stats() -> dict[str, builtins.int]: ...
 def set_memory_limit(limit: builtins.int | None = None) -> None: ...
 def empty_cache() -> None: ...
 def reset_peak_memory_stats() -> None: ...
+def _gpu_as_cuda() -> None: ...
+def _gpu_count() -> builtins.int: ...
+def _gpu_info(index: builtins.int) -> dict[str, Any]: ...
+def _gpu_synchronize(index: builtins.int) -> None: ...
+def _gpu_memory(index: builtins.int) -> tuple[builtins.int, builtins.int, builtins.int, builtins.int]: ...
+def _gpu_empty_cache(index: builtins.int) -> None: ...
+def _gpu_reset_peak(index: builtins.int) -> None: ...
+def _gpu_fallbacks() -> list[tuple[str, builtins.int]]: ...
+def _gpu_manual_seed(index: builtins.int, seed: Any) -> None: ...
+def _gpu_manual_seed_all(seed: Any) -> None: ...
+def _gpu_seed(index: builtins.int) -> builtins.int: ...
+def _gpu_initial_seed(index: builtins.int) -> builtins.int: ...
+def _gpu_rng_devices() -> list[builtins.int]: ...
+def _gpu_get_rng_state(index: builtins.int) -> Tensor: ...
+def _gpu_set_rng_state(index: builtins.int, state: Tensor) -> None: ...
 def _set_pending(on: builtins.bool) -> builtins.bool: ...
 def promote_types(type1: dtype, type2: dtype, /) -> dtype: ...
 def _manual_seed(seed: Any) -> None: ...

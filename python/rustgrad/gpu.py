@@ -198,8 +198,7 @@ def manual_seed(seed: int) -> None:
 
 def manual_seed_all(seed: int) -> None:
     """Seeds the generators of all devices."""
-    for i in range(device_count()):
-        _core._gpu_manual_seed(i, int(seed))
+    _core._gpu_manual_seed_all(int(seed))
 
 
 def seed() -> None:

@@ -378,4 +378,5 @@ def offer_gpu() -> None:
     here["Event"] = _GpuEvent
     here["current_stream"] = here["default_stream"] = rg.accelerator.current_stream
     here["device"] = gpu.device
-    rg.Tensor.is_cuda = property(lambda self: self.device.type == "cuda", doc="Whether the memory is the GPU's.")
+    is_cuda = property(lambda self: self.device.type == "cuda", doc="Whether the memory is the GPU's.")
+    setattr(rg.Tensor, "is_cuda", is_cuda)  # noqa: B010 - declared as a plain flag
