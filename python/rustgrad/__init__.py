@@ -102,7 +102,8 @@ from .storage import UntypedStorage as UntypedStorage  # noqa: E402
 _LAZY = {
     "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "func", "gpu",
     "hub", "jit", "linalg", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "safetensors",
-    "signal", "sparse", "special", "testing", "types", "xpu", "run", "masked", "torch_version", "nested", "fx", "export",
+    "signal", "sparse", "special", "testing", "types", "xpu", "run", "masked", "torch_version", "nested", "fx",
+    "export",
 }
 _LAZY_NAMES = {
     "autocast": ("amp", "autocast"), "GradScaler": ("amp", "GradScaler"), "compile": ("compiler", "compile"),
