@@ -171,6 +171,45 @@ def test_products_split(large):
     assert torch.allclose(got, a @ b, rtol=1e-4, atol=1e-3)
 
 
+def test_rows_split(large):
+    x = torch.randn(large // 500, 500)
+    y = x.to("gpu")
+    for f in (lambda t: t.softmax(1), lambda t: F.layer_norm(t, (500,)), lambda t: t.log_softmax(1)):
+        a, b = f(x), f(y).cpu()
+        assert torch.allclose(a[-3:], b[-3:], atol=1e-5) and torch.allclose(a[:3], b[:3], atol=1e-5)
+        assert (a - b).abs().max().item() < 1e-4
+
+
+# Sizes around the borders of tiles, workgroups and words
+
+BORDERS = [1, 2, 31, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1023, 1025]
+
+
+@pytest.mark.parametrize("n", BORDERS)
+def test_sizes_around_borders(n):
+    torch.manual_seed(n)
+    x, rows, square = torch.randn(n), torch.randn(3, n), torch.randn(n, 5)
+    weight, image = torch.randn(n, 7), torch.randn(1, 2, 5, n)
+    kernel = torch.randn(3, 2, 3, 3)
+    programs = {
+        "sum": lambda d: rows.to(d).sum(1), "columns": lambda d: square.to(d).sum(0), "mean": lambda d: x.to(d).mean(),
+        "max": lambda d: rows.to(d).max(1).values, "argmax": lambda d: rows.to(d).argmax(1), "var": lambda d: square.to(d).var(),
+        "softmax": lambda d: rows.to(d).softmax(1), "layer_norm": lambda d: F.layer_norm(rows.to(d), (n,)),
+        "cumsum": lambda d: rows.to(d).cumsum(1), "sort": lambda d: rows.to(d).sort(1).values,
+        "bool": lambda d: (x.to(d) > 0), "half": lambda d: x.to(d).half() + 1, "uint8": lambda d: (x.abs().to(d) * 9).to(torch.uint8),
+        "k": lambda d: rows.to(d) @ weight.to(d), "m": lambda d: square.to(d) @ square.to(d).T[:, :9],
+        "vector": lambda d: square.to(d).T @ x.to(d), "t": lambda d: (square.to(d).T * 2).contiguous(),
+        "conv": lambda d: F.conv2d(image.to(d), kernel.to(d), padding=1),
+        "gather": lambda d: rows.to(d)[:, torch.arange(n - 1, -1, -1, device=d)],
+        "flip": lambda d: rows.to(d).flip(1), "cat": lambda d: torch.cat([x.to(d), x.to(d)[: n // 2]]),
+        "attention": lambda d: F.scaled_dot_product_attention(*(square.to(d)[None, None] for _ in range(3)), is_causal=True),
+    }
+    for name, f in programs.items():
+        want, got = f("cpu"), f("gpu").cpu()
+        assert got.shape == want.shape and got.dtype == want.dtype, name
+        np.testing.assert_allclose(got.float().numpy(), want.float().numpy(), rtol=2e-4, atol=2e-4, err_msg=name)
+
+
 # Errors
 
 

@@ -36,6 +36,7 @@ pub use backend::{Gpu, count};
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::layout::Layout;
 use crate::tensor::Tensor;
 use crate::{bail, ensure, err};
 use rustc_hash::FxHasher;
@@ -166,6 +167,38 @@ fn reach(t: &Tensor) -> (usize, usize) {
 pub fn fits(t: &Tensor, gpu: &Gpu) -> bool {
     let (start, end) = reach(t);
     t.numel() == 0 || end - (start - start % gpu.info().align) <= gpu.info().max_binding
+}
+
+/// Calls `f` for runs of rows that a kernel can bind, at best for all at once, with those parts of the tensors and how many
+/// rows they are. Tensor `i` is contiguous and has `per[i]` elements for each of `rows` rows; 0 stands for one that is given
+/// whole.
+pub fn in_rows<const N: usize>(
+    tensors: [&Tensor; N],
+    per: [usize; N],
+    rows: usize,
+    mut f: impl FnMut(&[&Tensor; N], usize) -> Result<()>,
+) -> Result<()> {
+    let gpu = of(tensors[0])?;
+    if tensors.iter().all(|t| fits(t, gpu)) {
+        return f(&tensors, rows);
+    }
+    let room = gpu.info().max_binding - gpu.info().align;
+    let most = tensors.iter().zip(per).filter(|(_, n)| *n > 0).map(|(t, n)| room / (n * t.dtype().size())).min();
+    // Parts begin at whole words of narrow elements, too.
+    let step = most.unwrap_or(0) / 4 * 4;
+    ensure!(step > 0, NotImplemented, "{}: a row is more than the GPU '{}' can bind", crate::ops::current(), gpu.info().name);
+    let mut from = 0;
+    while from < rows {
+        let n = step.min(rows - from);
+        let mut parts: [Option<Tensor>; N] = [const { None }; N];
+        for (i, t) in tensors.iter().enumerate().filter(|(i, _)| per[*i] > 0) {
+            let l = Layout::strided(&[n * per[i]], &[1], t.layout().offset + from * per[i])?;
+            parts[i] = Some(t.alias(l));
+        }
+        f(&std::array::from_fn(|i| parts[i].as_ref().unwrap_or(tensors[i])), n)?;
+        from += n;
+    }
+    Ok(())
 }
 
 pub(crate) fn window(t: &Tensor, gpu: &Gpu) -> Result<Window> {
