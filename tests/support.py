@@ -153,7 +153,6 @@ def reference(op, args, kwargs):
 
 # In the table, not in the library: test_ops.py fails when one of them appears and is not taken off this list.
 NOT_YET = {
-    "nonzero_static",
     *(
         f"special.{name}"
         for name in (

@@ -50,8 +50,8 @@ __all__ = [
     "mean", "median", "memory_format", "memory_stats", "meshgrid", "min", "minimum", "mm", "mode", "moveaxis",
     "movedim", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma", "nan_to_num", "nanmean", "nanmedian",
     "nanquantile", "nansum", "narrow", "narrow_copy", "native_batch_norm", "native_channel_shuffle",
-    "native_group_norm", "native_layer_norm", "ne", "neg", "negative", "nextafter", "nonzero", "norm", "normal",
-    "not_equal", "ones", "ones_like", "orgqr", "ormqr", "outer", "pairwise_distance", "pdist", "permute",
+    "native_group_norm", "native_layer_norm", "ne", "neg", "negative", "nextafter", "nonzero", "nonzero_static", "norm",
+    "normal", "not_equal", "ones", "ones_like", "orgqr", "ormqr", "outer", "pairwise_distance", "pdist", "permute",
     "permute_copy", "pinverse", "pixel_shuffle", "pixel_unshuffle", "poisson", "poisson_nll_loss", "polar", "polygamma",
     "positive", "pow", "prelu", "preserve_format", "prod", "promote_types", "put", "qr", "quantile", "rad2deg", "rand",
     "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "range", "ravel", "real", "reciprocal",
@@ -958,6 +958,7 @@ class Tensor:
     def nextafter(self, other: Tensor) -> Tensor: ...
     def nextafter_(self, other: Tensor) -> Self: ...
     def nonzero(self, *, as_tuple: builtins.bool = False) -> Any: ...
+    def nonzero_static(self, *, size: _Int, fill_value: _Int = -1) -> Tensor: ...
     @overload
     def norm(
         self, p: str | None = 'fro', dim: _Int | Sequence[_Int] | None = None, keepdim: builtins.bool = False, *,
@@ -2319,6 +2320,9 @@ def neg(input: Tensor, *, out: Tensor | Sequence[Tensor] | None = None) -> Tenso
 def negative(input: Tensor, *, out: Tensor | Sequence[Tensor] | None = None) -> Tensor: ...
 def nextafter(input: Tensor, other: Tensor, *, out: Tensor | Sequence[Tensor] | None = None) -> Tensor: ...
 def nonzero(input: Tensor, *, as_tuple: builtins.bool = False, out: Tensor | Sequence[Tensor] | None = None) -> Any: ...
+def nonzero_static(
+    input: Tensor, *, size: _Int, fill_value: _Int = -1, out: Tensor | Sequence[Tensor] | None = None,
+) -> Tensor: ...
 @overload
 def norm(
     input: Tensor, p: str | None = 'fro', dim: _Int | Sequence[_Int] | None = None, keepdim: builtins.bool = False, *,

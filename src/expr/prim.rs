@@ -367,7 +367,7 @@ prims! {
     Cosh "rg_cosh(x)" (x) f [x.cosh()] i [] d |x, _, g| one(g * x[0].sinh());
     Tanh "rg_tanh(x)" (x) f [x.vtanh::<FMA>()] i [] d |_, y, g| one(g * (1.0 - y * y));
     Asinh "rg_asinh(x)" (x) f [x.asinh_()] i [] d |x, _, g| one(g * (x[0] * x[0] + 1.0).rsqrt());
-    Acosh "rg_acosh(x)" (x) f [x.acosh()] i [] d |x, _, g| one(g * (x[0] * x[0] - 1.0).rsqrt());
+    Acosh "rg_acosh(x)" (x) f [if x > 1e10 { x.ln() + (std::f64::consts::LN_2 as T) } else { x.acosh() }] i [] d |x, _, g| one(g * (x[0] * x[0] - 1.0).rsqrt());
     Atanh "rg_atanh(x)" (x) f [x.atanh()] i [] d |x, _, g| one(g / (1.0 - x[0] * x[0]));
     Relu "rg_relu(x)" (x) f [if x < 0.0 { 0.0 } else { x }] i [x.max(0)] d |_, y, g| one(wh(y.le(0.0), c(0.0), g));
     Sigmoid "rg_sigmoid(x)" (x) f [x.vsigmoid::<FMA>()] i [] d |_, y, g| one(g * ((1.0 - y) * y));

@@ -250,6 +250,16 @@ pub fn nonzero_tuple(x: &Tensor) -> Result<Vec<Tensor>> {
     view::unbind(&nonzero(&x)?, 1)
 }
 
+/// [`nonzero`] with `size` rows: the first ones, and rows of `fill` where there are fewer.
+fn nonzero_static(x: &Tensor, size: i64, fill: i64) -> Result<Tensor> {
+    ensure!(size >= 0, Runtime, "nonzero_static: 'size' must be an non-negative integer");
+    let found = nonzero(x)?;
+    let out = Tensor::full(&[size as usize, x.ndim()], fill, Dtype::I64, x.device())?;
+    let n = size.min(found.size(0) as i64);
+    copy::copy_raw(&view::narrow(&out, 0, 0, n)?, &view::narrow(&found, 0, 0, n)?)?;
+    Ok(out)
+}
+
 /// Elements of `x` where the condition holds, zero elsewhere; a helper for gradients.
 pub fn keep_where(condition: &Tensor, x: &Tensor) -> Result<Tensor> {
     let d = x.dtype();
@@ -272,6 +282,12 @@ pub(super) fn register(r: &mut Registry) {
         "masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor",
         "Elements of source, in order, where mask is true.",
         |a| masked_scatter(a.t(0), a.t(1), a.t(2), a.target.as_ref()).map(Into::into),
+    );
+    r.op(
+        "fm",
+        "nonzero_static(Tensor self, *, int size, int fill_value=-1) -> Tensor",
+        "The indices of the first nonzero elements, size of them, filled up.",
+        |a| nonzero_static(a.t(0), a.int(1), a.int(2)).map(Into::into),
     );
     r.op("fm", "nonzero(Tensor self, *, bool as_tuple=False) -> Tensor", "The indices of the nonzero elements.", |a| {
         if a.b(1) { nonzero_tuple(a.t(0)).map(Ret::Tuple) } else { nonzero(a.t(0)).map(Into::into) }
