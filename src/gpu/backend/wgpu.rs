@@ -464,7 +464,16 @@ impl Gpu {
         let mut guard = self.state.lock();
         let s = &mut *guard;
         let count = binds.len() + faults as usize;
-        debug_assert!(count <= self.info.max_bindings && params.len() * 4 <= PARAM_WINDOW);
+        debug_assert!(params.len() * 4 <= PARAM_WINDOW);
+        if count > self.info.max_bindings {
+            return Err(err!(
+                NotImplemented,
+                "{}: its kernel reads and writes {count} buffers; the GPU '{}' can bind {}",
+                crate::ops::current(),
+                self.info.name,
+                self.info.max_bindings
+            ));
+        }
         let (layout, pipeline_layout) = s.layouts.entry(count).or_insert_with(|| self.layout(count));
         if let Entry::Vacant(slot) = s.pipelines.entry(key) {
             slot.insert(self.pipeline(pipeline_layout, &source())?);
