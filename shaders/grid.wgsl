@@ -169,8 +169,10 @@ fn element(e: u32) {
 //# grid_sample_backward_input
 //: grid in float; g in float; y inout float32
 //: channels u32; n_z u32; n_y u32; n_x u32; points u32; dims u32; mode u32; padding u32; corners u32
+//: OWNERS = 256 8
 // A workgroup adds up the gradient of one plane. It goes through the points in order, as many at a time as there is room
-// for their taps; each element of the plane belongs to one invocation.
+// for their taps; each element of the plane belongs to one invocation. Every owner looks at every tap: many
+// of them hide the latency of a GPU's memory, where they run in step; few are less work for a software adapter.
 var<workgroup> places: array<u32, 1024>;
 var<workgroup> shares: array<f32, 1024>;
 fn group(gr: u32, l: u32) {
@@ -200,9 +202,11 @@ fn group(gr: u32, l: u32) {
             }
         }
         workgroupBarrier();
-        for (var k = 0u; k < many * each; k++) {
-            let at = places[k];
-            if at != OUTSIDE && at % 256u == l { y_set(base + at, y_at(base + at) + shares[k]); }
+        if l < $OWNERSu {
+            for (var k = 0u; k < many * each; k++) {
+                let at = places[k];
+                if at != OUTSIDE && at % $OWNERSu == l { y_set(base + at, y_at(base + at) + shares[k]); }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Resizing by tables, sampling at points, columns of patches.
 
 use super::softmax::plain;
-use super::{call, of};
+use super::{Call, call, of};
 use crate::cpu::resample::{Axis, FoldShape, GridMode, GridPadding, GridShape, Resize};
 use crate::dtype::Dtype;
 use crate::error::Result;
@@ -93,7 +93,10 @@ pub fn grid_sample_backward(
     let (gx, gg) = (make(x, wanted[0])?, make(grid, wanted[1])?);
     let params = grid_params(s);
     if let (Some(gx), true) = (&gx, g.numel() > 0) {
-        call("grid_sample_backward_input", &[&at, &g, gx], &params, s.batch * s.channels)?;
+        let owners = if of(x)?.info().kind == "Cpu" { "8" } else { "256" };
+        let n = s.batch * s.channels;
+        let choice = [("OWNERS", owners)];
+        Call { name: "grid_sample_backward_input", tensors: &[&at, &g, gx], params: &params, choice: &choice, n }.run()?;
     }
     if let (Some(gg), true) = (&gg, g.numel() > 0) {
         call("grid_sample_backward_grid", &[&from, &at, &g, gg], &params, s.batch * s.points)?;
