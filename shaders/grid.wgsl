@@ -166,46 +166,21 @@ fn element(e: u32) {
     for (var d = 0u; d < p.dims; d++) { y_set(e * p.dims + d, sums[d]); }
 }
 
-//# grid_sample_backward_input
-//: grid in float; g in float; y inout float32
-//: channels u32; n_z u32; n_y u32; n_x u32; points u32; dims u32; mode u32; padding u32; corners u32
-//: OWNERS = 256 8
-// A workgroup adds up the gradient of one plane. It goes through the points in order, as many at a time as there is room
-// for their taps; each element of the plane belongs to one invocation. Every owner looks at every tap: many
-// of them hide the latency of a GPU's memory, where they run in step; few are less work for a software adapter.
-var<workgroup> places: array<u32, 1024>;
-var<workgroup> shares: array<f32, 1024>;
-fn group(gr: u32, l: u32) {
-    let base = gr * p.n_z * p.n_y * p.n_x;
-    var each = 1u << p.dims;
-    if p.mode == 1u { each = 1u; }
-    if p.mode == 2u { each = 16u; }
-    let many = min(1024u / each, 256u);
-    for (var first = 0u; first < p.points; first += many) {
-        workgroupBarrier();
-        for (var k = l; k < many * each; k += 256u) { places[k] = OUTSIDE; }
-        workgroupBarrier();
-        if l < many && first + l < p.points {
-            var t = point((gr / p.channels) * p.points + first + l);
-            let v = g_at(gr * p.points + first + l);
-            var n = 0u;
-            for (var i = 0u; i < t.z.count; i++) {
-                for (var j = 0u; j < t.y.count; j++) {
-                    for (var k = 0u; k < t.x.count; k++) {
-                        if t.z.index[i] != OUTSIDE && t.y.index[j] != OUTSIDE && t.x.index[k] != OUTSIDE {
-                            places[l * each + n] = (t.z.index[i] * p.n_y + t.y.index[j]) * p.n_x + t.x.index[k];
-                            shares[l * each + n] = v * (t.z.weight[i] * t.y.weight[j] * t.x.weight[k]);
-                            n++;
-                        }
-                    }
-                }
-            }
-        }
-        workgroupBarrier();
-        if l < $OWNERSu {
-            for (var k = 0u; k < many * each; k++) {
-                let at = places[k];
-                if at != OUTSIDE && at % $OWNERSu == l { y_set(base + at, y_at(base + at) + shares[k]); }
+//# grid_sample_taps
+//: grid in float; places out int32; shares out float32
+//: each u32; n_z u32; n_y u32; n_x u32; dims u32; mode u32; padding u32; corners u32
+// The taps of one point: where they are in a plane (-1: nowhere) and how much they count.
+fn element(e: u32) {
+    var t = point(e);
+    var n = e * p.each;
+    for (var i = 0u; i < t.z.count; i++) {
+        for (var j = 0u; j < t.y.count; j++) {
+            for (var k = 0u; k < t.x.count; k++) {
+                let inside = t.z.index[i] != OUTSIDE && t.y.index[j] != OUTSIDE && t.x.index[k] != OUTSIDE;
+                let at = (t.z.index[i] * p.n_y + t.y.index[j]) * p.n_x + t.x.index[k];
+                places_set(n, select(-1, i32(at), inside));
+                shares_set(n, t.z.weight[i] * t.y.weight[j] * t.x.weight[k]);
+                n++;
             }
         }
     }

@@ -93,10 +93,35 @@ pub fn grid_sample_backward(
     let (gx, gg) = (make(x, wanted[0])?, make(grid, wanted[1])?);
     let params = grid_params(s);
     if let (Some(gx), true) = (&gx, g.numel() > 0) {
+        // Where the points are is the same for all channels of an image.
+        let each = match s.mode {
+            GridMode::Nearest => 1,
+            GridMode::Linear => 1 << s.dims,
+            GridMode::Cubic => 4usize.pow(s.dims as u32),
+        };
+        let n = s.batch * s.points;
+        let places = Tensor::empty(&[n * each], Dtype::I32, x.device())?;
+        let shares = Tensor::empty(&[n * each], Dtype::F32, x.device())?;
+        let mut own = params.clone();
+        own.remove(4);
+        own[0] = each as u32;
+        call("grid_sample_taps", &[&at, &places, &shares], &own, n)?;
+        let plane: usize = s.input.iter().product();
         let owners = if of(x)?.info().kind == "Cpu" { "8" } else { "256" };
-        let n = s.batch * s.channels;
-        let choice = [("OWNERS", owners)];
-        Call { name: "grid_sample_backward_input", tensors: &[&at, &g, gx], params: &params, choice: &choice, n }.run()?;
+        // One launch after the other adds to the result; llvmpipe stops a kernel's loops after 65,535 rounds.
+        const ROUNDS: usize = 48 * 1024;
+        for skip in (0..s.points * each).step_by(ROUNDS) {
+            let count = ROUNDS.min(s.points * each - skip);
+            let params = [s.channels, plane, s.points, each, skip, count].map(|v| v as u32);
+            Call {
+                name: "grid_sample_backward_input",
+                tensors: &[&places, &shares, &g, gx],
+                params: &params,
+                choice: &[("OWNERS", owners)],
+                n: s.batch * s.channels,
+            }
+            .run()?;
+        }
     }
     if let (Some(gg), true) = (&gg, g.numel() > 0) {
         call("grid_sample_backward_grid", &[&from, &at, &g, gg], &params, s.batch * s.points)?;

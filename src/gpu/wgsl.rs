@@ -83,6 +83,7 @@ static FILES: &[(&str, &str)] = files! {
     "embedding.wgsl"
     "fill.wgsl"
     "grid.wgsl"
+    "grid_backward.wgsl"
     "index.wgsl"
     "join.wgsl"
     "loss.wgsl"
