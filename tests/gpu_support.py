@@ -9,13 +9,6 @@ import pytest
 import rustgrad as torch
 from support import convert, tensor
 
-MISSING = (
-    "no GPU adapter was found: install Mesa's software adapter (apt-get install mesa-vulkan-drivers; "
-    "dnf install mesa-vulkan-drivers), or set RUSTGRAD_ADAPTER to a part of your card's name, "
-    "or leave these tests out with RUSTGRAD_TEST_GPU=0"
-)
-
-
 @functools.cache
 def available():
     return torch.gpu.is_available()
@@ -26,7 +19,7 @@ def need_gpu():
     if os.environ.get("RUSTGRAD_TEST_GPU") == "0":
         pytest.skip("RUSTGRAD_TEST_GPU=0")
     if not available():
-        pytest.fail(MISSING, pytrace=False)
+        pytest.fail("no GPU adapter was found: tools/need_gpu.py says what to install", pytrace=False)
 
 
 def on_gpu(a):

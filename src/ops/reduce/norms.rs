@@ -225,11 +225,11 @@ pub fn vector_norm(x: &Tensor, p: f64, dims: Option<&[i64]>, keepdim: bool, dtyp
         Some(kept) => kept,
         None if crate::gpu::holds(x) => {
             // |x|^p as an elementwise result, summed.
-            let size = call1(&ew::ABS, &x.detach())?;
+            let size = call1(&ew::ABS, &wide(x)?)?;
             if p == f64::NEG_INFINITY {
                 super::extreme::over(&size, dims.unwrap_or(&[]), true, false)?
             } else if p == 0.0 {
-                sum(&call2s(&ew::NE, &size, 0.0)?, dims, true, Some(d))?
+                sum(&call2s(&ew::NE, &size, 0.0)?, dims, true, Some(size.dtype()))?
             } else {
                 let power = |t: &Tensor, e: f64| ew::pow(crate::expr::Operand::T(t.clone()), crate::expr::Operand::S(e.into()));
                 power(&sum(&power(&size, p)?, dims, true, None)?, 1.0 / p)?
