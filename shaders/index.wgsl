@@ -29,8 +29,7 @@ fn place(k: u32) -> vec3<u32> {
     return o + r * vec3<u32>(p.a5, p.b5, p.c5);
 }
 
-// An index as a number from `low`, where the part of the memory that is bound begins; NONE for those of other parts, and, with a
-// note of it, where it is not below `size`.
+// An index as a number; NONE, with a note of it, where it is not below `size`.
 fn position(v: index_t) -> u32 {
     let n = index_t(p.size);
     var w = v;
@@ -39,15 +38,14 @@ fn position(v: index_t) -> u32 {
         rg_fault(p.code, i32(v));
         return NONE;
     }
-    let at = u32(w);
-    return select(NONE, at - p.low, at >= p.low && at < p.high);
+    return u32(w);
 }
 
 // y[c] = x[place]
 
 //# index_read
 //: x in any; index in index; y out any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -59,7 +57,7 @@ fn element(k: u32) {
 
 //# index_write
 //: index in index; v in any; y out any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -71,7 +69,7 @@ fn element(k: u32) {
 
 //# index_claim
 //: index in index; winner atomic; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -83,7 +81,7 @@ fn element(k: u32) {
 
 //# index_win
 //: index in index; v in any; winner in int32; y out any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32; claim u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; claim u32
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -95,7 +93,7 @@ fn element(k: u32) {
 
 //# index_each
 //: index in index; v in any; y inout any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32; length u32; next u32; value u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; length u32; next u32; value u32
 //: RANK = 2 3 6
 //: OP = set add mul max min
 fn merge_set(a: y_t, b: y_t) -> y_t { return b; }
@@ -118,7 +116,7 @@ fn element(k: u32) {
 
 //# index_keys
 //: index in index; key out int32; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -132,7 +130,7 @@ fn element(k: u32) {
 
 //# index_runs
 //: index in index; order in int32; v in any; y inout any; head out float32 int32 int64 float64; tail out float32 int32 int64 float64; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32; length u32; others u32; value u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; length u32; others u32; value u32
 //: RANK = 2 3 6
 //: OP = add mul max min
 fn merge_set(a: head_t, b: head_t) -> head_t { return b; }
@@ -172,7 +170,7 @@ fn element(e: u32) {
 
 //# index_join
 //: index in index; head in float32 int32 int64 float64; tail in float32 int32 int64 float64; y inout any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; low u32; high u32; length u32; others u32
+//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; length u32; others u32
 //: RANK = 2 3 6
 //: OP = add mul max min
 fn merge_set(a: head_t, b: head_t) -> head_t { return b; }

@@ -1,62 +1,78 @@
-// Means and variances in one pass.
+// Means and variances: Welford's step for an element, and for parts the rule of Chan, Golub and LeVeque (1979). A tensor is
+// outer x len x inner; as in reduce.wgsl, long columns are cut into chunks of a fixed size, which are joined in order.
+
+struct Moments { n: f32, mean: f32, m2: f32 }
+fn add(a: Moments, v: f32) -> Moments {
+    let n = a.n + 1.0;
+    let d = v - a.mean;
+    let mean = a.mean + d / n;
+    return Moments(n, mean, a.m2 + d * (v - mean));
+}
+fn join(a: Moments, b: Moments) -> Moments {
+    if b.n == 0.0 { return a; }
+    let n = a.n + b.n;
+    let d = b.mean - a.mean;
+    let f = b.n / n;
+    return Moments(n, a.mean + d * f, a.m2 + b.m2 + d * d * a.n * f);
+}
+var<workgroup> all: array<Moments, 256>;
+// What all invocations of a workgroup have, in the first one.
+fn together(own: Moments, l: u32) -> Moments {
+    all[l] = own;
+    workgroupBarrier();
+    for (var w = 128u; w > 0u; w >>= 1u) {
+        if l < w { all[l] = join(all[l], all[l + w]); }
+        workgroupBarrier();
+    }
+    return all[0];
+}
 
 //# moments_rows
 //: x in float; mean out float32; m2 out float32
-//: len u32; inner u32
-// Mean and the sum of squared distances from it, for one row (or column) a workgroup: Welford's step, Chan's merge.
-var<workgroup> count_s: array<f32, 256>;
-var<workgroup> mean_s: array<f32, 256>;
-var<workgroup> m2_s: array<f32, 256>;
+//: len u32; chunk u32; chunks u32
+// Mean and sum of squared distances from it of one chunk of one row, by one workgroup.
 fn group(g: u32, l: u32) {
-    let start = (g / p.inner) * p.len * p.inner + g % p.inner;
-    var n = 0.0;
-    var m = 0.0;
-    var s = 0.0;
-    for (var k = l; k < p.len; k += 256u) {
-        let v = x_at(start + k * p.inner);
-        n += 1.0;
-        let d = v - m;
-        m += d / n;
-        s += d * (v - m);
-    }
-    count_s[l] = n;
-    mean_s[l] = m;
-    m2_s[l] = s;
-    workgroupBarrier();
-    for (var w = 128u; w > 0u; w >>= 1u) {
-        if l < w && count_s[l + w] > 0.0 {
-            let a = count_s[l];
-            let b = count_s[l + w];
-            let d = mean_s[l + w] - mean_s[l];
-            let f = b / (a + b);
-            mean_s[l] += d * f;
-            m2_s[l] += m2_s[l + w] + d * d * a * f;
-            count_s[l] = a + b;
-        }
-        workgroupBarrier();
-    }
+    let row = (g / p.chunks) * p.len;
+    let first = (g % p.chunks) * p.chunk;
+    let last = min(first + p.chunk, p.len);
+    var a = Moments(0.0, 0.0, 0.0);
+    for (var k = first + l; k < last; k += 256u) { a = add(a, x_at(row + k)); }
+    a = together(a, l);
     if l == 0u {
-        mean_set(g, mean_s[0]);
-        m2_set(g, m2_s[0]);
+        mean_set(g, a.mean);
+        m2_set(g, a.m2);
     }
 }
 
 //# moments_columns
 //: x in float; mean out float32; m2 out float32
-//: len u32; inner u32
-// The same by one invocation a column, for short ones.
+//: len u32; inner u32; chunk u32; chunks u32
+// The same of one chunk of one column, by one invocation.
 fn element(i: u32) {
-    let start = (i / p.inner) * p.len * p.inner + i % p.inner;
-    var n = 0.0;
-    var m = 0.0;
-    var s = 0.0;
-    for (var k = 0u; k < p.len; k++) {
-        let v = x_at(start + k * p.inner);
-        n += 1.0;
-        let d = v - m;
-        m += d / n;
-        s += d * (v - m);
+    let c = (i / p.inner) % p.chunks;
+    let start = (i / p.inner / p.chunks) * p.len * p.inner + i % p.inner;
+    let last = min((c + 1u) * p.chunk, p.len);
+    var a = Moments(0.0, 0.0, 0.0);
+    for (var k = c * p.chunk; k < last; k++) { a = add(a, x_at(start + k * p.inner)); }
+    mean_set(i, a.mean);
+    m2_set(i, a.m2);
+}
+
+//# moments_join
+//: means in float32; m2s in float32; mean out float32; m2 out float32
+//: len u32; inner u32; chunk u32; chunks u32
+// One column's moments from those of its chunks, by one workgroup.
+fn group(g: u32, l: u32) {
+    let start = (g / p.inner) * p.chunks * p.inner + g % p.inner;
+    var a = Moments(0.0, 0.0, 0.0);
+    for (var c = l; c < p.chunks; c += 256u) {
+        let n = min((c + 1u) * p.chunk, p.len) - c * p.chunk;
+        let i = start + c * p.inner;
+        a = join(a, Moments(f32(n), means_at(i), m2s_at(i)));
     }
-    mean_set(i, m);
-    m2_set(i, s);
+    a = together(a, l);
+    if l == 0u {
+        mean_set(g, a.mean);
+        m2_set(g, a.m2);
+    }
 }

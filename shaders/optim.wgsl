@@ -124,13 +124,13 @@ fn element(i: u32) {
     v_set(i, d.x - p.lr * d.y / (sqrt(s) + p.eps));
 }
 
-// Sums of squares: workgroup g adds up the elements from g * chunk on into the element `first + g` of y.
+// Sums of squares: workgroup g adds up the elements from g * chunk on into the element g of y.
 //# squares
 //: x in float; y out float32
-//: size u32; chunk u32; first u32
+//: size each; chunk u32
 var<workgroup> part: array<f32, 256>;
 fn group(g: u32, l: u32) {
-    let end = min((g + 1u) * p.chunk, p.size);
+    let end = min((g + 1u) * p.chunk, size());
     var s = 0.0;
     for (var i = g * p.chunk + l; i < end; i += 256u) {
         let v = x_at(i);
@@ -142,7 +142,7 @@ fn group(g: u32, l: u32) {
         if l < h { part[l] = part[l] + part[l + h]; }
         workgroupBarrier();
     }
-    if l == 0u { y_set(p.first + g, part[0]); }
+    if l == 0u { y_set(g, part[0]); }
 }
 
 // The root of the sum of all of x, by one workgroup.

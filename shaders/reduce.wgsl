@@ -6,8 +6,10 @@ fn step_sum(a: y_t, v: y_t) -> y_t { return a + v; }
 fn step_squares(a: y_t, v: y_t) -> y_t { return a + v * v; }
 fn step_magnitudes(a: y_t, v: y_t) -> y_t { return a + abs(v); }
 fn step_prod(a: y_t, v: y_t) -> y_t { return a * v; }
-fn step_max(a: y_t, v: y_t) -> y_t { return select(a, v, v > a || (rg_odd(f32(v)) && !rg_odd(f32(a)))); }
-fn step_min(a: y_t, v: y_t) -> y_t { return select(a, v, v < a || (rg_odd(f32(v)) && !rg_odd(f32(a)))); }
+fn beats_max(v: y_t, a: y_t) -> bool { return v > a || (rg_odd(f32(v)) && !rg_odd(f32(a))); }
+fn beats_min(v: y_t, a: y_t) -> bool { return v < a || (rg_odd(f32(v)) && !rg_odd(f32(a))); }
+fn step_max(a: y_t, v: y_t) -> y_t { return select(a, v, beats_max(v, a)); }
+fn step_min(a: y_t, v: y_t) -> y_t { return select(a, v, beats_min(v, a)); }
 fn step_max_magnitude(a: y_t, v: y_t) -> y_t { return step_max(a, abs(v)); }
 // Extremes start from an element, which then comes twice.
 fn start_sum(v: y_t) -> y_t { return y_t(0); }
@@ -68,21 +70,42 @@ fn group(g: u32, l: u32) {
     if l == 0u { y_set(g, part[0]); }
 }
 
-//# extreme
+//# extreme_columns
 //: x in number; y out number; ix out int64 int32
-//: len u32; inner u32
+//: len u32; inner u32; chunk u32; chunks u32
 //: OP = max min
-// One workgroup finds the extreme of one column (inner > 1) or row, and the first place where it is; NaN comes before all.
+// One invocation finds the extreme of one chunk of one column, and the first place where it is; NaN comes before all.
+fn element(i: u32) {
+    let j = i % p.inner;
+    let c = (i / p.inner) % p.chunks;
+    let start = (i / p.inner / p.chunks) * p.len * p.inner + j;
+    let first = c * p.chunk;
+    let last = min(first + p.chunk, p.len);
+    var b = y_t(x_at(start + first * p.inner));
+    var at = first;
+    for (var k = first + 1u; k < last; k++) {
+        let v = y_t(x_at(start + k * p.inner));
+        if beats_$OP(v, b) { b = v; at = k; }
+    }
+    y_set(i, b);
+    ix_set(i, ix_t(at));
+}
+
+//# extreme_rows
+//: x in number; y out number; ix out int64 int32
+//: len u32; chunk u32; chunks u32
+//: OP = max min
+// The same of one chunk of one row by one workgroup.
 var<workgroup> best: array<y_t, 256>;
 var<workgroup> place: array<u32, 256>;
-fn beats_max(v: y_t, b: y_t) -> bool { return v > b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
-fn beats_min(v: y_t, b: y_t) -> bool { return v < b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
 fn group(g: u32, l: u32) {
-    let start = (g / p.inner) * p.len * p.inner + g % p.inner;
-    var b = y_t(x_at(start));
-    var at = 0u;
-    for (var k = l; k < p.len; k += 256u) {
-        let v = y_t(x_at(start + k * p.inner));
+    let row = (g / p.chunks) * p.len;
+    let first = (g % p.chunks) * p.chunk;
+    let last = min(first + p.chunk, p.len);
+    var b = y_t(x_at(row + first));
+    var at = first;
+    for (var k = first + l; k < last; k += 256u) {
+        let v = y_t(x_at(row + k));
         if beats_$OP(v, b) { b = v; at = k; }
     }
     best[l] = b;
@@ -103,23 +126,4 @@ fn group(g: u32, l: u32) {
         y_set(g, best[0]);
         ix_set(g, ix_t(place[0]));
     }
-}
-
-//# extreme_columns
-//: x in number; y out number; ix out int64 int32
-//: len u32; inner u32
-//: OP = max min
-// The same by one invocation, for short rows and many columns.
-fn beats_max(v: y_t, b: y_t) -> bool { return v > b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
-fn beats_min(v: y_t, b: y_t) -> bool { return v < b || (rg_odd(f32(v)) && !rg_odd(f32(b))); }
-fn element(i: u32) {
-    let start = (i / p.inner) * p.len * p.inner + i % p.inner;
-    var b = y_t(x_at(start));
-    var at = 0u;
-    for (var k = 1u; k < p.len; k++) {
-        let v = y_t(x_at(start + k * p.inner));
-        if beats_$OP(v, b) { b = v; at = k; }
-    }
-    y_set(i, b);
-    ix_set(i, ix_t(at));
 }

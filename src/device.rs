@@ -64,6 +64,12 @@ impl Device {
         }
     }
 
+    /// An error for tensors that have to be on one device.
+    pub fn check_same(self, other: Device) -> Result<()> {
+        let text = "Expected all tensors to be on the same device, but found at least two devices";
+        if self == other { Ok(()) } else { Err(err!(Runtime, "{text}, {self} and {other}!")) }
+    }
+
     /// An error for devices that this build has no backend for.
     pub fn check_usable(self) -> Result<Device> {
         match self {

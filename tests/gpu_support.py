@@ -9,6 +9,7 @@ import pytest
 import rustgrad as torch
 from support import convert, tensor
 
+
 @functools.cache
 def available():
     return torch.gpu.is_available()

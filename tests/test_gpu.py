@@ -1,5 +1,7 @@
 """The GPU backend: memory, order of work, splitting, errors, threads, processes, training."""
 
+import copy
+import os
 import subprocess
 import sys
 import textwrap
@@ -21,8 +23,6 @@ def gpu():
 
 def run(code, **env):
     """A program of its own, with other settings of the environment (None removes one)."""
-    import os
-
     settings = {**os.environ, **env}
     settings = {k: v for k, v in settings.items() if v is not None}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=settings, capture_output=True, text=True, timeout=120)
@@ -178,6 +178,44 @@ def test_rows_split(large):
         a, b = f(x), f(y).cpu()
         assert torch.allclose(a[-3:], b[-3:], atol=1e-5) and torch.allclose(a[:3], b[:3], atol=1e-5)
         assert (a - b).abs().max().item() < 1e-4
+
+
+#: On a tensor of n rows of 64 that is more than one binding.
+BEYOND = {
+    "fill": lambda x, d: torch.full(x.shape, 3.0, device=d),
+    "cumsum": lambda x, d: x.cumsum(1),
+    "argmax": lambda x, d: x.argmax(1),
+    "where the largest is": lambda x, d: x.flatten().argmax(),
+    "var": lambda x, d: x.var(0),
+    "var of all": lambda x, d: x.flatten().var(0),
+    "sort": lambda x, d: x.sort(1).indices,
+    "gather": lambda x, d: x.gather(1, torch.arange(64, device=d).flip(0).expand_as(x)),
+    "rows": lambda x, d: x[torch.tensor([0, len(x) - 1, 5], device=d)],
+    "rows written": lambda x, d: x.index_copy(0, torch.tensor([len(x) - 2], device=d), torch.ones(1, 64, device=d)),
+    "rows added": lambda x, d: x.index_add(0, torch.tensor([len(x) - 1, 0, 7], device=d), torch.ones(3, 64, device=d)),
+    "mask": lambda x, d: x[x > 3.5],
+    "flip": lambda x, d: x.flip(0),
+    "tril": lambda x, d: x.tril(-(len(x) - 100)),
+    "pool": lambda x, d: F.max_pool1d(x.reshape(64, 1, -1), 2),
+    "conv": lambda x, d: F.conv1d(x.reshape(64, 1, -1), torch.ones(1, 1, 3, device=d)),
+    "batch norm": lambda x, d: F.batch_norm(x, None, None, training=True),
+    "cross entropy": lambda x, d: F.cross_entropy(x, torch.arange(len(x), device=d) % 64),
+    "half": lambda x, d: torch.cat([x.half(), x.half()]) + 1,
+    "bool": lambda x, d: torch.cat([x > 0] * 5).sum(0),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_tensors_beyond_a_binding(large, name):
+    torch.manual_seed(0)
+    x = torch.rand(1000, 64).repeat(large // 64000 + 1, 1)
+    x[-3:] += torch.arange(3.0)[:, None]
+    want, got = BEYOND[name](x, "cpu"), BEYOND[name](x.to("gpu"), "gpu").cpu()
+    assert got.shape == want.shape and got.dtype == want.dtype
+    if got.dtype.is_floating_point:
+        assert torch.allclose(got.float(), want.float(), rtol=1e-4, atol=1e-4)
+    else:
+        assert torch.equal(got, want)
 
 
 # Sizes around the borders of tiles, workgroups and words
@@ -360,8 +398,6 @@ def models():
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "gpt"])
 def test_training_follows_the_cpu(name, optimizer):
-    import copy
-
     torch.manual_seed(1)
     model, x, y = models()[name]
     losses = []

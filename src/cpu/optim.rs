@@ -60,7 +60,7 @@ pub trait Rule<T>: Copy + Send + Sync {
 }
 
 /// What the rules share: `g` negated to maximise, and weight decay.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decay<T> {
     pub maximize: bool,
     /// Added to the gradient as `weight * p`, if not zero.

@@ -1,12 +1,12 @@
 //! Convolutions: the three bilinear maps in the terms of `shaders/conv.wgsl`.
 
 use super::matmul::{self, Start, join, slices, wide};
-use super::{Call, Gpu, check_dtype, fits, of};
+use super::{Call, Gpu, check_dtype, flat, of};
 use crate::cpu::conv::ConvShape;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::ops::{copy, elementwise};
+use crate::ops::copy;
 use crate::tensor::Tensor;
 
 /// Rows up to which a convolution has an invocation for each result.
@@ -82,10 +82,10 @@ fn area(d: [usize; 3]) -> usize {
     d.iter().product()
 }
 
-/// A flat view of a contiguous tensor, from an element on.
+/// A contiguous tensor from an element on.
 fn from(t: &Tensor, at: usize) -> Result<Tensor> {
-    let n = t.numel() - at.min(t.numel());
-    Ok(t.detach().alias(Layout::strided(&[n], &[1], t.layout().offset + at)?))
+    let at = at.min(t.numel());
+    flat(t, at, t.numel() - at)
 }
 
 /// A convolution's side from the other two, in the order input, weight, output; all contiguous, `out` too.
@@ -97,14 +97,6 @@ pub fn run(side: Side, s: &ConvShape, a: &Tensor, b: &Tensor, bias: Option<&Tens
     }
     if side != Side::Weight && plain(s) {
         return pointwise(side, s, a, b, bias, out);
-    }
-    let large = match side {
-        Side::Output => [a, out],
-        Side::Input => [b, out],
-        Side::Weight => [a, b],
-    };
-    if s.batch > 1 && large.iter().any(|t| !fits(t, gpu)) {
-        return halves(side, s, a, b, bias, out);
     }
     match side {
         Side::Output => output(gpu, s, a, b, bias, out),
@@ -138,32 +130,6 @@ fn pointwise(side: Side, s: &ConvShape, a: &Tensor, b: &Tensor, bias: Option<&Te
         None => Start::Nothing,
     };
     matmul::product(&view(w, &shape, &strides)?, &images(x, rows)?, &[s.batch], &y, start)
-}
-
-/// Two halves of the batch, where it is more than a kernel can bind.
-fn halves(side: Side, s: &ConvShape, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, out: &Tensor) -> Result<()> {
-    let mut total: Option<Tensor> = None;
-    for (at, n) in [(0, s.batch / 2), (s.batch / 2, s.batch - s.batch / 2)] {
-        let half = ConvShape { batch: n, ..*s };
-        let cut = |t: &Tensor| -> Result<Tensor> {
-            let mut shape = t.dims();
-            shape[0] = n;
-            Ok(t.alias(Layout::strided(&shape, t.strides(), t.layout().offset + at * t.strides()[0] as usize)?))
-        };
-        match side {
-            Side::Output => run(side, &half, &cut(a)?, b, bias, &cut(out)?)?,
-            Side::Input => run(side, &half, a, &cut(b)?, bias, &cut(out)?)?,
-            Side::Weight => {
-                let part = Tensor::empty(out.shape(), wide(out.dtype()), out.device())?;
-                run(side, &half, &cut(a)?, &cut(b)?, None, &part)?;
-                total = Some(match total {
-                    None => part,
-                    Some(t) => elementwise::add(&t, &part)?,
-                });
-            }
-        }
-    }
-    total.map_or(Ok(()), |t| copy::copy_raw(out, &t))
 }
 
 fn output(gpu: &Gpu, s: &ConvShape, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, out: &Tensor) -> Result<()> {
@@ -321,8 +287,8 @@ fn tiles(
     sliced(s, "conv", operands, bias, out, &[map], groups, cut(groups))
 }
 
-#[allow(clippy::too_many_arguments)]
 /// Launches a kernel; where its sums are cut into slices, adds these in their order.
+#[allow(clippy::too_many_arguments)]
 fn sliced(
     s: &Sizes,
     name: &'static str,

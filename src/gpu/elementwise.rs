@@ -1,7 +1,7 @@
 //! Elementwise formulas as generated kernels: one dispatch a formula, whatever the dtypes, strides and broadcasting.
 
 use super::wgsl::{self, Use};
-use super::{Buffer, Gpu, Window, check_dtype, fits, of, window};
+use super::{Buffer, Gpu, Region, check_dtype, fits, of};
 use crate::device::Device;
 use crate::dtype::{Dtype, Scalar};
 use crate::err;
@@ -163,7 +163,13 @@ impl Shape<'_> {
             }
         }
         let params: Vec<(&str, &str)> = params.iter().map(|(n, t)| (n.as_str(), *t)).collect();
-        wgsl::kernel(&wgsl::Source { slots: &slots, params: &params, body: &body, compute: self.compute })
+        wgsl::kernel(&wgsl::Source {
+            slots: &slots,
+            binding: wgsl::Binding::PLAIN,
+            params: &params,
+            body: &body,
+            compute: self.compute,
+        })
     }
 
     /// Statements for the index along every dimension, from the linear one.
@@ -406,7 +412,7 @@ fn dispatch(gpu: &'static Gpu, f: &Formula, inputs: &[Operand], params: &[Scalar
     if (compute == "i64" && !gpu.info().int64) || !supports(f, compute) {
         return Err(super::refuse(crate::ops::current(), common, gpu));
     }
-    let w = window(out, gpu)?;
+    let w = Region::of(out, gpu)?;
     let out_strided = !dense(&|a| out_strides[a]);
     let narrow = wgsl::per_word(out.dtype());
     let fills = out.layout().offset == 0 && out.numel() * out.dtype().size() == out.storage().nbytes();
@@ -430,7 +436,7 @@ fn dispatch(gpu: &'static Gpu, f: &Formula, inputs: &[Operand], params: &[Scalar
     let mut data: SmallVec<[u32; 64]> = smallvec::smallvec![n as u32];
     let mut binds: SmallVec<[(&Buffer, usize, usize); 8]> = SmallVec::new();
     for (t, _) in &read {
-        let w: Window = window(t, gpu)?;
+        let w = Region::of(t, gpu)?;
         binds.push((t.storage().buffer()?, w.at, w.len));
         data.push(w.offset);
     }

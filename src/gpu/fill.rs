@@ -1,4 +1,4 @@
-//! Values from nothing: one number, and rows of numbers.
+//! One value over all of a tensor.
 
 use super::call;
 use crate::dispatch;
@@ -45,13 +45,6 @@ fn words(storage: &StorageRef, [low, high]: [u32; 2]) -> Result<()> {
     }
     // Elements that are narrower than a word may end inside of the last one.
     let memory = Storage::on_gpu(storage.buffer_mut()?.clone(), count * 4, storage.device());
-    let piece = storage.buffer()?.gpu().info().max_binding / 4;
-    let mut at = 0;
-    while at < count {
-        let n = piece.min(count - at);
-        let view = Tensor::from_parts(memory.clone(), Layout::strided(&[n], &[1], at)?, Dtype::I32);
-        call("fill", &[&view], &[low, high], n)?;
-        at += n;
-    }
-    Ok(())
+    let all = Tensor::from_parts(memory, Layout::contiguous(&[count])?, Dtype::I32);
+    call("fill", &[&all], &[low, high], count)
 }

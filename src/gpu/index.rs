@@ -4,13 +4,13 @@
 //! them in order, or they are sorted by target and added up by chunks of fixed length; of values that are written the last
 //! one stays.
 
-use super::{Call, call, of, refuse};
+use super::{Call, call, flat, of, refuse};
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::ensure;
 use crate::error::Result;
 use crate::layout::{Layout, contiguous_strides};
-use crate::ops::copy;
+use crate::ops::{complex, copy};
 use crate::tensor::Tensor;
 use smallvec::{SmallVec, smallvec};
 
@@ -42,8 +42,6 @@ pub struct Lanes {
     /// How many targets the index chooses from, and how far apart they are.
     size: usize,
     step: isize,
-    /// The targets from which, and before which, memory is bound.
-    part: (usize, usize),
     /// Whether negative indices count from the end.
     wrap: bool,
     /// What to say of an index out of range, `{}` in its place.
@@ -115,7 +113,7 @@ impl Lanes {
         let way = Way::Row(axes.len());
         axes.push(Axis { n: index.numel(), a: 0, b: 1, c: 0 });
         axes.extend(other(after));
-        Lanes { axes, way, index: index.clone(), size, step, part: (0, size), wrap, message, unique: false }
+        Lanes { axes, way, index: index.clone(), size, step, wrap, message, unique: false }
     }
 
     /// Single elements by contiguous indices.
@@ -129,8 +127,7 @@ impl Lanes {
             |d: usize| Axis { n: index.shape()[d], a: if d == dim { 0 } else { l.strides[d] }, b: index.strides()[d], c: 0 };
         let (size, step) = (l.shape[dim], l.strides[dim]);
         let axes = (0..index.ndim()).map(axis).collect();
-        let (way, part) = (Way::Along(dim), (0, size));
-        Lanes { axes, way, index: index.clone(), size, step, part, wrap: false, message, unique: false }
+        Lanes { axes, way: Way::Along(dim), index: index.clone(), size, step, wrap: false, message, unique: false }
     }
 
     /// The elements of a layout, which may share memory.
@@ -138,7 +135,7 @@ impl Lanes {
         let axes = l.shape.iter().zip(&l.strides).map(|(&n, &a)| Axis { n, a, b: 0, c: 0 }).collect();
         let index = Tensor::zeros(&[1], Dtype::I32, device)?;
         let message = String::new();
-        Ok(Lanes { axes, way: Way::Anywhere, index, size: 1, step: 0, part: (0, 1), wrap: false, message, unique: false })
+        Ok(Lanes { axes, way: Way::Anywhere, index, size: 1, step: 0, wrap: false, message, unique: false })
     }
 
     /// Promises that no index occurs twice.
@@ -178,7 +175,7 @@ impl Lanes {
         ensure!(self.size <= i32::MAX as usize, NotImplemented, "{}: a tensor is too large for the GPU", crate::ops::current());
         let (rank, mut words) = walk(axes)?;
         let code = of(y)?.fault(self.message.clone());
-        words.extend_from_slice(&[self.size as u32, step as u32, self.wrap as u32, code, self.part.0 as u32, self.part.1 as u32]);
+        words.extend_from_slice(&[self.size as u32, step as u32, self.wrap as u32, code]);
         Ok((rank, words))
     }
 
@@ -197,51 +194,6 @@ impl Lanes {
         }
         let (rest, axis) = self.rows();
         axis.n <= 32 || (axis.n <= 128 && count(&rest) >= 8192)
-    }
-
-    /// Runs a kernel over the indexed tensor and values (at the strides `c`); in parts, where one of them is more than a kernel
-    /// can bind.
-    fn split(&self, x: &Tensor, v: &Tensor, run: &dyn Fn(&Lanes, &Tensor, &Tensor) -> Result<()>) -> Result<()> {
-        let most = of(x)?.info().max_binding;
-        if [x, v, &self.index].iter().all(|t| t.storage().nbytes() <= most) {
-            return run(self, x, v);
-        }
-        self.halves(x, v, [0; 3], run)
-    }
-
-    /// [`Lanes::split`] from these elements of the three tensors on.
-    fn halves(&self, x: &Tensor, v: &Tensor, at: [isize; 3], run: &dyn Fn(&Lanes, &Tensor, &Tensor) -> Result<()>) -> Result<()> {
-        let gpu = of(x)?;
-        // What the axes and the targets reach of a tensor.
-        let region = |t: &Tensor, at: isize, strides: &dyn Fn(&Axis) -> isize, targets: usize| -> Result<Tensor> {
-            let shape: SmallVec<[usize; 8]> = self.axes.iter().map(|x| x.n).chain([targets]).collect();
-            let all: SmallVec<[isize; 8]> = self.axes.iter().map(strides).chain([self.step]).collect();
-            Ok(t.alias(Layout::strided(&shape, &all, t.layout().offset + at as usize)?).detach())
-        };
-        let targets = self.part.1 - self.part.0;
-        let (index, values) = (region(&self.index, at[1], &|x| x.b, 1)?, region(v, at[2], &|x| x.c, 1)?);
-        let indexed = region(x, at[0] + self.part.0 as isize * self.step, &|x| x.a, targets)?;
-        let Some(large) = [&indexed, &index, &values].into_iter().find(|t| !super::fits(t, gpu)) else {
-            let lanes = Lanes { axes: self.axes.clone(), index, message: self.message.clone(), ..*self };
-            return run(&lanes, &indexed, &values);
-        };
-        // The dimension that reaches furthest, that of the targets included, is halved.
-        let reach = |d: &usize| (large.shape()[*d] as isize - 1) * large.strides()[*d];
-        let d = (0..large.ndim()).max_by_key(reach).unwrap_or(0);
-        let n = large.shape()[d];
-        ensure!(n > 1, NotImplemented, "{}: a tensor is too large for the GPU", crate::ops::current());
-        for (start, len) in [(0, n / 2), (n / 2, n - n / 2)] {
-            let mut half = Lanes { axes: self.axes.clone(), index: self.index.clone(), message: self.message.clone(), ..*self };
-            let mut from = at;
-            if let Some(axis) = half.axes.get_mut(d) {
-                axis.n = len;
-                [axis.a, axis.b, axis.c].iter().zip(&mut from).for_each(|(s, f)| *f += start as isize * s);
-            } else {
-                half.part = (self.part.0 + start, self.part.0 + start + len);
-            }
-            half.halves(x, v, from, run)?;
-        }
-        Ok(())
     }
 
     fn each(&self, out: &Tensor, v: &Tensor, op: &str) -> Result<()> {
@@ -276,16 +228,14 @@ pub fn read(x: &Tensor, lanes: &Lanes, out: &Tensor) -> Result<()> {
         return Ok(());
     }
     if x.dtype().is_complex() {
-        return read(&copy::pairs(x)?, &lanes.of_pairs(), &copy::pairs(out)?);
+        return read(&complex::pairs(x)?, &lanes.of_pairs(), &complex::pairs(out)?);
     }
     let mut lanes = Lanes { axes: lanes.axes.clone(), index: lanes.index.clone(), message: lanes.message.clone(), ..*lanes };
     let shape: SmallVec<[usize; 6]> = lanes.axes.iter().map(|x| x.n).collect();
     lanes.axes.iter_mut().zip(contiguous_strides(&shape)).for_each(|(x, s)| x.c = s);
-    lanes.split(x, out, &|lanes, x, out| {
-        let (rank, words) = lanes.params(&lanes.axes, lanes.step, x)?;
-        let (tensors, choice) = (&[x, &lanes.index, out], &[("RANK", rank)]);
-        Call { name: "index_read", tensors, params: &words, choice, n: lanes.numel() }.run()
-    })
+    let (rank, words) = lanes.params(&lanes.axes, lanes.step, x)?;
+    let (tensors, choice) = (&[x, &lanes.index, out], &[("RANK", rank)]);
+    Call { name: "index_read", tensors, params: &words, choice, n: lanes.numel() }.run()
 }
 
 /// `out[lane k] = values[k]`, the last one where there are several; values are contiguous, as many as the lanes, or one.
@@ -294,17 +244,15 @@ pub fn write(out: &Tensor, lanes: &Lanes, values: &Tensor) -> Result<()> {
     let single = values.numel() == 1;
     let (mut out, mut values) = (out.detach(), values.detach());
     if out.dtype().is_complex() {
-        (lanes, out, values) = (lanes.of_pairs(), copy::pairs(&out)?, copy::pairs(&values)?);
+        (lanes, out, values) = (lanes.of_pairs(), complex::pairs(&out)?, complex::pairs(&values)?);
     }
     if lanes.unique || single {
-        return lanes.split(&out, &values, &|lanes, out, values| {
-            let (rank, words) = lanes.params(&lanes.axes, lanes.step, out)?;
-            let (tensors, choice) = (&[&lanes.index, values, out], &[("RANK", rank)]);
-            Call { name: "index_write", tensors, params: &words, choice, n: lanes.numel() }.run()
-        });
+        let (rank, words) = lanes.params(&lanes.axes, lanes.step, &out)?;
+        let (tensors, choice) = (&[&lanes.index, &values, &out], &[("RANK", rank)]);
+        return Call { name: "index_write", tensors, params: &words, choice, n: lanes.numel() }.run();
     }
     if lanes.loops() {
-        return lanes.split(&out, &values, &|lanes, out, values| lanes.each(out, values, "set"));
+        return lanes.each(&out, &values, "set");
     }
     let (axes, step, range) = lanes.targets(&out);
     let winner = Tensor::zeros(&[range], Dtype::I32, out.device())?;
@@ -338,10 +286,10 @@ pub fn combine(out: &Tensor, lanes: &Lanes, values: &Tensor, op: &str) -> Result
         if op != "add" {
             return Err(refuse(crate::ops::current(), out.dtype(), of(&out)?));
         }
-        (lanes, out, values) = (lanes.of_pairs(), copy::pairs(&out)?, copy::pairs(&values)?);
+        (lanes, out, values) = (lanes.of_pairs(), complex::pairs(&out)?, complex::pairs(&values)?);
     }
     if lanes.loops() {
-        return lanes.split(&out, &values, &|lanes, out, values| lanes.each(out, values, op));
+        return lanes.each(&out, &values, op);
     }
     let (axes, step, range) = lanes.targets(&out);
     let n = count(&axes);
@@ -362,7 +310,7 @@ pub fn combine(out: &Tensor, lanes: &Lanes, values: &Tensor, op: &str) -> Result
     let n = keys.numel().div_ceil(64) * others;
     let dtype = sum_dtype(out.dtype());
     let (head, tail) = (Tensor::empty(&[n], dtype, out.device())?, Tensor::empty(&[n], dtype, out.device())?);
-    let sorted = Lanes { index: keys.clone(), size: range, part: (0, range), wrap: false, ..lanes };
+    let sorted = Lanes { index: keys.clone(), size: range, wrap: false, ..lanes };
     let (rank, mut words) = sorted.params(&rest, step, &out)?;
     words.extend_from_slice(&[keys.numel() as u32, others as u32]);
     let choice = &[("RANK", rank), ("OP", op)];
@@ -408,7 +356,7 @@ pub fn flags(mask: &Tensor) -> Result<Tensor> {
     let counts = Tensor::empty(&[blocks + 1], Dtype::I32, m.device())?;
     call("flag_count", &[&m, &counts], &[n as u32], blocks)?;
     call("count_scan", &[&counts], &[blocks as u32], 1)?;
-    let total = counts.alias(Layout::strided(&[1], &[1], blocks)?).detach().item()?.i64() as usize;
+    let total = flat(&counts, blocks, 1)?.item()?.i64() as usize;
     let out = Tensor::empty(&[total], Dtype::I64, m.device())?;
     if total > 0 {
         call("flag_places", &[&m, &counts, &out], &[n as u32], blocks)?;

@@ -1,10 +1,10 @@
-//! Products of matrices: which kernel takes which sizes, and operands that one kernel cannot bind.
+//! Products of matrices: which kernel takes which sizes.
 
-use super::{Call, Gpu, check_dtype, fits, of, refuse};
+use super::{Call, Gpu, check_dtype, of};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::layout::{Dims, Layout};
-use crate::ops::copy;
+use crate::ops::{complex, copy};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 
@@ -35,14 +35,6 @@ struct Product {
     negate: bool,
 }
 
-/// Indices `from..from + len` of a dimension.
-fn narrow(t: &Tensor, dim: usize, from: usize, len: usize) -> Result<Tensor> {
-    let mut shape: Dims = t.shape().into();
-    shape[dim] = len;
-    let offset = t.layout().offset + from * t.strides()[dim] as usize;
-    Ok(t.alias(Layout::strided(&shape, t.strides(), offset)?))
-}
-
 /// The dtype in which slices of a sum are kept.
 pub(super) fn wide(d: Dtype) -> Dtype {
     match d {
@@ -50,13 +42,6 @@ pub(super) fn wide(d: Dtype) -> Dtype {
         d if d.is_integral() && d != Dtype::I64 => Dtype::I32,
         d => d,
     }
-}
-
-/// The real (0) or the imaginary (1) parts of a complex tensor.
-fn part(t: &Tensor, which: usize) -> Result<Tensor> {
-    let strides: SmallVec<[isize; 8]> = t.strides().iter().map(|s| s * 2).collect();
-    let layout = Layout::strided(t.shape(), &strides, t.layout().offset * 2 + which)?;
-    Ok(Tensor::from_parts(t.storage().clone(), layout, t.dtype().to_real()))
 }
 
 /// `a @ b` over the last two dimensions, the leading ones of both stretched to `batch`, onto `start`; written to `out`,
@@ -108,7 +93,7 @@ pub fn product(a: &Tensor, b: &Tensor, batch: &[usize], out: &Tensor, start: Sta
         start,
         negate: false,
     };
-    if out.dtype().is_complex() { complex(all) } else { all.run(gpu) }
+    if out.dtype().is_complex() { complex(all) } else { all.launch(gpu) }
 }
 
 /// (ar + i ai)(br + i bi) as four real products.
@@ -118,57 +103,15 @@ fn complex(p: Product) -> Result<()> {
         copy::copy_raw(&p.y, bias)?;
     }
     let fresh = matches!(p.start, Start::Nothing);
-    for (of_a, of_b, of_y, negate) in [(0, 0, 0, false), (1, 1, 0, true), (0, 1, 1, false), (1, 0, 1, false)] {
-        let start = if fresh && of_a == 0 { Start::Nothing } else { Start::Result };
-        Product { a: part(&p.a, of_a)?, b: part(&p.b, of_b)?, y: part(&p.y, of_y)?, start, negate }.run(gpu)?;
+    for (im_a, im_b, im_y) in [(false, false, false), (true, true, false), (false, true, true), (true, false, true)] {
+        let start = if fresh && !im_a { Start::Nothing } else { Start::Result };
+        let (a, b, y) = (complex::part(&p.a, im_a)?, complex::part(&p.b, im_b)?, complex::part(&p.y, im_y)?);
+        Product { a, b, y, start, negate: im_a && im_b }.launch(gpu)?;
     }
     Ok(())
 }
 
 impl Product {
-    /// Runs it, in parts where an operand is more than a kernel can bind.
-    fn run(self, gpu: &Gpu) -> Result<()> {
-        // Where the dimensions of a product (three of the batch, m, k, n) lie in the operands.
-        const A: [Option<usize>; 6] = [Some(0), Some(1), Some(2), Some(3), Some(4), None];
-        const B: [Option<usize>; 6] = [Some(0), Some(1), Some(2), None, Some(3), Some(4)];
-        const Y: [Option<usize>; 6] = [Some(0), Some(1), Some(2), Some(3), None, Some(4)];
-        const K: usize = 4;
-        let Some((t, places)) = [(&self.y, Y), (&self.a, A), (&self.b, B)].into_iter().find(|(t, _)| !fits(t, gpu)) else {
-            return self.launch(gpu);
-        };
-        // Halving along the largest stride shortens what is reached the most.
-        let dim =
-            (0..6).filter(|&d| places[d].is_some_and(|i| t.shape()[i] > 1)).max_by_key(|&d| places[d].map(|i| t.strides()[i]));
-        let Some(dim) = dim else { return Err(refuse("matmul", t.dtype(), gpu)) };
-        if dim == K && wide(self.y.dtype()) != self.y.dtype() {
-            // Parts of a sum are added in the wide dtype.
-            let y = Tensor::empty(self.y.shape(), wide(self.y.dtype()), self.y.device())?;
-            let start = match &self.start {
-                Start::Bias(b) => Start::Bias(copy::to_dtype(b, y.dtype())?),
-                Start::Result => {
-                    copy::copy_raw(&y, &self.y)?;
-                    Start::Result
-                }
-                Start::Nothing => Start::Nothing,
-            };
-            let to = self.y.clone();
-            Product { y: y.clone(), start, ..self }.run(gpu)?;
-            return copy::copy_raw(&to, &y);
-        }
-        let size = t.shape()[places[dim].expect("it has this dimension")];
-        for (from, len) in [(0, size / 2), (size / 2, size - size / 2)] {
-            let cut =
-                |t: &Tensor, places: [Option<usize>; 6]| places[dim].map_or_else(|| Ok(t.clone()), |i| narrow(t, i, from, len));
-            let start = match &self.start {
-                _ if dim == K && from > 0 => Start::Result,
-                Start::Bias(b) if dim == 5 => Start::Bias(narrow(b, 0, from, len)?),
-                s => s.clone(),
-            };
-            Product { a: cut(&self.a, A)?, b: cut(&self.b, B)?, y: cut(&self.y, Y)?, start, negate: self.negate }.run(gpu)?;
-        }
-        Ok(())
-    }
-
     /// The same with rows and columns exchanged.
     fn transposed(&self) -> Result<Product> {
         let swap = |t: &Tensor| -> Result<Tensor> {

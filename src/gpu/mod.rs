@@ -76,6 +76,14 @@ pub struct Info {
     pub param_align: usize,
 }
 
+impl Info {
+    /// Bytes of a window: what is more than one binding is bound as several of them. A power of two, so that a kernel finds
+    /// window and place by a shift.
+    pub fn window(&self) -> usize {
+        1 << self.max_binding.ilog2()
+    }
+}
+
 /// Memory in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemoryStats {
@@ -146,12 +154,32 @@ pub fn check_dtype(op: &str, d: Dtype, gpu: &Gpu) -> Result<()> {
 
 /// The part of a buffer that a kernel sees of a tensor.
 #[derive(Clone, Copy)]
-pub(crate) struct Window {
+pub(crate) struct Region {
     /// In bytes.
     at: usize,
     len: usize,
-    /// Of element 0, from the start of the window, in elements.
+    /// Of element 0, from the start of the region, in elements.
     pub offset: u32,
+}
+
+impl Region {
+    /// Of a tensor on a GPU; whole buffers where they can be bound, so that bind groups are used again.
+    fn of(t: &Tensor, gpu: &Gpu) -> Result<Region> {
+        let capacity = t.storage().buffer()?.capacity();
+        if capacity <= gpu.info().max_binding {
+            return Ok(Region { at: 0, len: capacity, offset: t.layout().offset as u32 });
+        }
+        let (start, end) = reach(t);
+        let at = start - start % gpu.info().align;
+        let len = (end - at).next_multiple_of(4).min(capacity - at);
+        Ok(Region { at, len, offset: (t.layout().offset - at / t.dtype().size()) as u32 })
+    }
+
+    /// Start and length of its windows, in bytes.
+    fn windows(self, gpu: &Gpu) -> impl Iterator<Item = (usize, usize)> {
+        let step = if self.len <= gpu.info().max_binding { self.len.max(1) } else { gpu.info().window() };
+        (0..self.len).step_by(step).map(move |k| (self.at + k, step.min(self.len - k)))
+    }
 }
 
 /// The bytes of memory that a tensor reaches; strides may be negative.
@@ -163,61 +191,16 @@ fn reach(t: &Tensor) -> (usize, usize) {
     (first.saturating_add_signed(below) * size, (first + above as usize + 1) * size)
 }
 
-/// Whether a kernel can bind all of a tensor at once; if not, the op has to be split.
+/// Whether a tensor is one binding. If not, [`Call`] binds several; generated kernels are split instead, as they may have many
+/// operands.
 pub fn fits(t: &Tensor, gpu: &Gpu) -> bool {
     let (start, end) = reach(t);
     t.numel() == 0 || end - (start - start % gpu.info().align) <= gpu.info().max_binding
 }
 
-/// Calls `f` for runs of rows that a kernel can bind, at best for all at once, with those parts of the tensors and how many
-/// rows they are. Tensor `i` is contiguous and has `per[i]` elements for each of `rows` rows; 0 stands for one that is given
-/// whole.
-pub fn in_rows<const N: usize>(
-    tensors: [&Tensor; N],
-    per: [usize; N],
-    rows: usize,
-    mut f: impl FnMut(&[&Tensor; N], usize) -> Result<()>,
-) -> Result<()> {
-    let gpu = of(tensors[0])?;
-    if tensors.iter().all(|t| fits(t, gpu)) {
-        return f(&tensors, rows);
-    }
-    let room = gpu.info().max_binding - gpu.info().align;
-    let most = tensors.iter().zip(per).filter(|(_, n)| *n > 0).map(|(t, n)| room / (n * t.dtype().size())).min();
-    // Parts begin at whole words of narrow elements, too.
-    let step = most.unwrap_or(0) / 4 * 4;
-    ensure!(step > 0, NotImplemented, "{}: a row is more than the GPU '{}' can bind", crate::ops::current(), gpu.info().name);
-    let mut from = 0;
-    while from < rows {
-        let n = step.min(rows - from);
-        let mut parts: [Option<Tensor>; N] = [const { None }; N];
-        for (i, t) in tensors.iter().enumerate().filter(|(i, _)| per[*i] > 0) {
-            let l = Layout::strided(&[n * per[i]], &[1], t.layout().offset + from * per[i])?;
-            parts[i] = Some(t.alias(l));
-        }
-        f(&std::array::from_fn(|i| parts[i].as_ref().unwrap_or(tensors[i])), n)?;
-        from += n;
-    }
-    Ok(())
-}
-
-pub(crate) fn window(t: &Tensor, gpu: &Gpu) -> Result<Window> {
-    let capacity = t.storage().buffer()?.capacity();
-    if capacity <= gpu.info().max_binding {
-        return Ok(Window { at: 0, len: capacity, offset: t.layout().offset as u32 });
-    }
-    let (start, end) = reach(t);
-    let at = start - start % gpu.info().align;
-    let len = (end - at).next_multiple_of(4).min(capacity - at);
-    ensure!(
-        len <= gpu.info().max_binding,
-        NotImplemented,
-        "a tensor of {} bytes is more than one kernel can bind on the GPU '{}' ({} bytes)",
-        end - start,
-        gpu.info().name,
-        gpu.info().max_binding
-    );
-    Ok(Window { at, len, offset: (t.layout().offset - at / t.dtype().size()) as u32 })
+/// Elements `at..at + n` of a contiguous tensor as a flat one, without history.
+pub(crate) fn flat(t: &Tensor, at: usize, n: usize) -> Result<Tensor> {
+    Ok(t.alias(Layout::strided(&[n], &[1], t.layout().offset + at)?).detach())
 }
 
 /// A kernel from `shaders/` with what it works on.
@@ -237,51 +220,114 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// Encodes the kernel. What was pending in the tensors is computed first.
     pub fn run(&self) -> Result<()> {
-        if self.n == 0 {
-            return Ok(());
-        }
-        let Some(section) = wgsl::sections().get(self.name) else {
-            bail!(Runtime, "no kernel is called {}", self.name);
-        };
-        let slots: SmallVec<[&wgsl::Slot; 8]> = section.slots.iter().filter(|s| s.name != wgsl::FAULT).collect();
-        let faults = slots.len() < section.slots.len();
-        assert_eq!(slots.len(), self.tensors.len(), "{} takes {} tensors", self.name, slots.len());
-        assert_eq!(section.params.len(), self.params.len(), "{} takes {} parameters", self.name, section.params.len());
-        let gpu = of(self.tensors[0])?;
-        ensure!(self.n <= u32::MAX as usize, NotImplemented, "{}: more than 2^32 elements on a GPU", self.name);
-        let mut words: SmallVec<[u32; 24]> = smallvec::smallvec![self.n as u32];
-        let mut dtypes: SmallVec<[Dtype; 8]> = SmallVec::new();
-        let mut binds = SmallVec::<[(&Buffer, usize, usize); 8]>::new();
-        for (t, s) in self.tensors.iter().zip(&slots) {
-            ensure!(
-                t.device() == self.tensors[0].device(),
-                Runtime,
-                "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
-                self.tensors[0].device(),
-                t.device()
-            );
+        let item = Item { tensors: SmallVec::from_slice(self.tensors), each: SmallVec::new(), n: self.n };
+        launch(self.name, &[item], self.params, self.choice)
+    }
+}
+
+/// One of several things that a kernel does in one launch.
+#[derive(Clone)]
+pub struct Item<'a> {
+    pub tensors: SmallVec<[&'a Tensor; 6]>,
+    /// The section's parameters of the type `each`.
+    pub each: SmallVec<[u32; 2]>,
+    pub n: usize,
+}
+
+/// Runs a kernel for many items that share all other parameters, as many of them in a launch as can be bound. They must not
+/// write what others read or write.
+pub fn for_each(name: &'static str, items: &[Item], params: &[u32], choice: &[(&str, &str)]) -> Result<()> {
+    let Some(first) = items.iter().find(|i| i.n > 0) else { return Ok(()) };
+    let gpu = of(first.tensors[0])?;
+    let slots = first.tensors.len();
+    let words = 2 + slots + first.each.len();
+    let most = (gpu.info().max_bindings / slots).min((MAX_PARAMS - params.len()) / words).clamp(1, 32);
+    let alike = |i: &&Item| {
+        i.n > 0
+            && i.tensors.iter().zip(&first.tensors).all(|(t, f)| t.dtype() == f.dtype() && t.device() == f.device())
+            && i.tensors.iter().all(|t| fits(t, gpu))
+    };
+    let (together, alone): (Vec<&Item>, Vec<&Item>) = items.iter().partition(alike);
+    for part in together.chunks(most) {
+        // The last launch has idle items, to be the same kernel as those before it.
+        let idle = (part.len()..most.min(together.len())).map(|_| Item { n: 0, ..first.clone() });
+        let items: Vec<Item> = part.iter().map(|i| (*i).clone()).chain(idle).collect();
+        launch(name, &items, params, choice)?;
+    }
+    alone.into_iter().try_for_each(|i| launch(name, std::slice::from_ref(i), params, choice))
+}
+
+/// Encodes a kernel for items that are bound together.
+fn launch(name: &'static str, items: &[Item], params: &[u32], choice: &[(&str, &str)]) -> Result<()> {
+    if items.iter().all(|i| i.n == 0) {
+        return Ok(());
+    }
+    let Some(section) = wgsl::sections().get(name) else {
+        bail!(Runtime, "no kernel is called {name}");
+    };
+    let slots: SmallVec<[&wgsl::Slot; 8]> = section.slots.iter().filter(|s| s.name != wgsl::FAULT).collect();
+    let faults = slots.len() < section.slots.len();
+    let each = section.params.iter().filter(|p| p.1 == wgsl::EACH).count();
+    assert_eq!(section.params.len(), params.len() + each, "{name} takes {} parameters", section.params.len());
+    let gpu = of(items[0].tensors[0])?;
+    let per_group = if section.counts_elements() { wgsl::GROUP as usize } else { 1 };
+    let groups: SmallVec<[usize; 4]> = items.iter().map(|i| i.n.div_ceil(per_group)).collect();
+    let all: usize = groups.iter().sum();
+    let total: usize = items.iter().map(|i| i.n).sum();
+    ensure!(total <= u32::MAX as usize, NotImplemented, "{name}: more than 2^32 elements on a GPU");
+    let mut words: SmallVec<[u32; 32]> = items.iter().map(|i| i.n as u32).collect();
+    if items.len() > 1 {
+        words.extend(groups.iter().scan(0, |at, n| Some(std::mem::replace(at, *at + *n) as u32)));
+    }
+    let mut dtypes: SmallVec<[Dtype; 8]> = SmallVec::new();
+    let mut windows: SmallVec<[usize; 8]> = SmallVec::new();
+    let mut binds = SmallVec::<[(&Buffer, usize, usize); 8]>::new();
+    for (k, s) in slots.iter().enumerate() {
+        let before = binds.len();
+        for i in items {
+            assert_eq!(slots.len(), i.tensors.len(), "{name} takes {} tensors", slots.len());
+            let t = i.tensors[k];
+            items[0].tensors[0].device().check_same(t.device())?;
             if s.way != Use::Atomic {
-                check_dtype(self.name, t.dtype(), gpu)?;
+                check_dtype(name, t.dtype(), gpu)?;
             }
             let buffer = if s.way == Use::In { t.storage().buffer()? } else { t.storage().buffer_mut()? };
-            let w = window(t, gpu)?;
-            binds.push((buffer, w.at, w.len));
-            words.push(w.offset);
-            dtypes.push(t.dtype());
+            let region = Region::of(t, gpu)?;
+            binds.extend(region.windows(gpu).map(|(at, len)| (&**buffer, at, len)));
+            words.push(region.offset);
         }
-        words.extend_from_slice(self.params);
-        let mut h = FxHasher::default();
-        (self.name, &dtypes, self.choice).hash(&mut h);
-        let groups = if section.counts_elements() { self.n.div_ceil(wgsl::GROUP as usize) } else { self.n };
-        let source = || {
-            let mut all = dtypes.clone();
-            if faults {
-                all.push(Dtype::I32);
-            }
-            wgsl::section_source(section, &all, self.choice)
-        };
-        gpu.launch(h.finish(), &source, &binds, faults, &words, groups)
+        dtypes.push(items[0].tensors[k].dtype());
+        windows.push(binds.len() - before);
+        ensure!(
+            s.way != Use::Atomic || windows[k] == 1,
+            NotImplemented,
+            "{}: a tensor is more than one kernel can bind on the GPU '{}' ({} bytes)",
+            crate::ops::current(),
+            gpu.info().name,
+            gpu.info().max_binding
+        );
     }
+    let mut given = params.iter();
+    let mut own = 0;
+    for (_, ty) in &section.params {
+        if ty == wgsl::EACH {
+            words.extend(items.iter().map(|i| i.each[own]));
+            own += 1;
+        } else {
+            words.extend(given.next().copied());
+        }
+    }
+    let mut h = FxHasher::default();
+    (name, items.len(), &dtypes, &windows, choice).hash(&mut h);
+    let source = || {
+        let mut dtypes = dtypes.clone();
+        if faults {
+            dtypes.push(Dtype::I32);
+        }
+        let binding = wgsl::Binding { items: items.len(), windows: &windows, window: gpu.info().window() };
+        wgsl::section_source(section, &dtypes, binding, choice)
+    };
+    gpu.launch(h.finish(), &source, &binds, faults, &words, all)
 }
 
 /// [`Call::run`] without placeholders.

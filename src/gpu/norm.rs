@@ -1,7 +1,7 @@
 //! Norms: of rows (layer, RMS) and of groups of segments (batch, group, instance).
 
 use super::softmax::{Lanes, plain};
-use super::{Call, call, in_rows};
+use super::{Call, call};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::ops::{copy, reduce, view};
@@ -27,11 +27,6 @@ impl Affine {
         let flags = if w.is_some() { WEIGHT } else { 0 } | if b.is_some() { BIAS } else { 0 };
         Ok(Affine { w: or_x(w)?, b: or_x(b)?, flags })
     }
-
-    /// Elements that belong to a row of `len`: those of what stands for a missing parameter.
-    fn per_row(&self, len: usize) -> [usize; 2] {
-        [WEIGHT, BIAS].map(|flag| if self.flags & flag != 0 { 0 } else { len })
-    }
 }
 
 /// Layer norm (RMS norm without `center`) of rows of `len` elements; the mean and reciprocal deviation of each, in float32
@@ -51,12 +46,10 @@ pub fn rows(
     let new = |shape: &[usize]| Tensor::empty(shape, Dtype::F32, x.device());
     let (out, mean, rstd) = (new(x.shape())?, new(stat)?, new(stat)?);
     let flags = a.flags | if center { CENTER } else { 0 };
-    let [w, b] = a.per_row(len);
-    in_rows([&from, &a.w, &a.b, &out, &mean, &rstd], [len, w, b, len, 1, 1], mean.numel(), |tensors, rows| {
-        let r = Lanes::new(rows, len, 1);
-        let params = [rows as u32, len as u32, (eps as f32).to_bits(), flags];
-        Call { name: "norm_rows", tensors, params: &params, choice: &r.choice(), n: r.n }.run()
-    })?;
+    let r = Lanes::new(mean.numel(), len, 1);
+    let params = [mean.numel() as u32, len as u32, (eps as f32).to_bits(), flags];
+    let tensors = &[&from, &a.w, &a.b, &out, &mean, &rstd];
+    Call { name: "norm_rows", tensors, params: &params, choice: &r.choice(), n: r.n }.run()?;
     Ok((copy::to_dtype(&out, x.dtype())?, mean, rstd))
 }
 
@@ -77,12 +70,10 @@ pub fn rows_backward(
     let dx = Tensor::empty(x.shape(), Dtype::F32, x.device())?;
     let rows = mean.numel();
     let step = if g.numel() == x.numel() { len as u32 } else { 0 };
-    let [w, _] = a.per_row(len);
-    in_rows([&from, &g, &a.w, &mean, &rstd, &dx], [len, step as usize, w, 1, 1, len], rows, |tensors, rows| {
-        let r = Lanes::new(rows, len, 1);
-        let params = [rows as u32, len as u32, a.flags | if center { CENTER } else { 0 }, step];
-        Call { name: "norm_rows_backward", tensors, params: &params, choice: &r.choice(), n: r.n }.run()
-    })?;
+    let r = Lanes::new(rows, len, 1);
+    let params = [rows as u32, len as u32, a.flags | if center { CENTER } else { 0 }, step];
+    let tensors = &[&from, &g, &a.w, &mean, &rstd, &dx];
+    Call { name: "norm_rows_backward", tensors, params: &params, choice: &r.choice(), n: r.n }.run()?;
     let pieces = (COLUMNS / len.max(1)).clamp(1, rows.div_ceil(16).max(1));
     let block = rows.div_ceil(pieces).max(1);
     let pieces = rows.div_ceil(block);

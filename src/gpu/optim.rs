@@ -1,15 +1,15 @@
 //! Optimiser steps, and gradients clipped by their norm without waiting for it.
 
-use super::Call;
+use super::{Item, flat, for_each};
 use crate::cpu::optim::{Adagrad, Adam, Adamax, Decay, NAdam, RAdam, RmsProp, Sgd};
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::layout::Layout;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 
 /// A rule as a kernel: its name, its parameters after what all rules share, the choices of its text, and how many state
 /// slots it has.
+#[derive(PartialEq)]
 pub struct Kernel {
     name: &'static str,
     decay: Decay<f32>,
@@ -38,17 +38,37 @@ impl Kernel {
         self
     }
 
-    /// One step of a parameter; all tensors are dense in one order.
-    pub fn run(&self, v: &Tensor, g: &Tensor, states: &[Tensor]) -> Result<()> {
+    fn words(&self) -> SmallVec<[u32; 16]> {
         let d = self.decay;
-        let mut params: SmallVec<[u32; 16]> =
-            SmallVec::from_slice(&[u32::from(d.maximize), d.weight.to_bits(), d.shrink.to_bits()]);
-        params.extend_from_slice(&self.params);
-        let mut tensors: SmallVec<[&Tensor; 5]> = SmallVec::from_slice(&[v, g]);
-        // The kernel does not touch the states that the rule does not have.
-        tensors.extend((0..self.slots).map(|k| states.get(k).unwrap_or(v)));
-        Call { name: self.name, tensors: &tensors, params: &params, choice: &self.choice, n: v.numel() }.run()
+        let mut words = SmallVec::from_slice(&[u32::from(d.maximize), d.weight.to_bits(), d.shrink.to_bits()]);
+        words.extend_from_slice(&self.params);
+        words
     }
+
+    fn item<'a>(&self, j: &'a Job) -> Item<'a> {
+        let mut tensors: SmallVec<[&Tensor; 6]> = SmallVec::from_slice(&[&j.param, &j.grad]);
+        // The kernel does not touch the states that the rule does not have.
+        tensors.extend((0..self.slots).map(|k| j.states.get(k).unwrap_or(&j.param)));
+        Item { tensors, each: SmallVec::new(), n: j.param.numel() }
+    }
+}
+
+/// A parameter with its gradient and states, all dense in one order.
+pub struct Job {
+    pub kernel: Kernel,
+    pub param: Tensor,
+    pub grad: Tensor,
+    pub states: SmallVec<[Tensor; 3]>,
+}
+
+/// One step of every parameter; those with the same numbers go together. None writes what another one reads.
+pub fn run(jobs: &[Job]) -> Result<()> {
+    for same in jobs.chunk_by(|a, b| a.kernel == b.kernel && a.param.dtype() == b.param.dtype()) {
+        let k = &same[0].kernel;
+        let items: Vec<Item> = same.iter().map(|j| k.item(j)).collect();
+        for_each(k.name, &items, &k.words(), &k.choice)?;
+    }
+    Ok(())
 }
 
 impl<const MOMENTUM: bool> OnGpu for Sgd<f32, MOMENTUM> {
@@ -105,40 +125,30 @@ impl OnGpu for Adagrad<f32> {
 /// Elements that one workgroup adds up.
 const CHUNK: usize = 1 << 13;
 
-/// Pieces of a dense tensor that a kernel can bind, as flat tensors.
-fn pieces(t: &Tensor) -> Result<Vec<Tensor>> {
-    let (n, most) = (t.numel(), super::of(t)?.info().max_binding / t.dtype().size() / 2);
-    (0..n.div_ceil(most))
-        .map(|k| Ok(t.detach().alias(Layout::strided(&[most.min(n - k * most)], &[1], t.layout().offset + k * most)?)))
-        .collect()
-}
-
 /// The 2-norm of dense tensors of one GPU as one vector, float32, of no dimensions.
 pub fn total_norm(tensors: &[Tensor]) -> Result<Tensor> {
-    let mut all = Vec::with_capacity(tensors.len());
-    for t in tensors {
-        all.extend(pieces(t)?);
-    }
-    let count = |t: &Tensor| t.numel().div_ceil(CHUNK);
     let device = tensors[0].device();
-    let total = all.iter().map(count).sum::<usize>();
-    let parts = Tensor::empty(&[total], Dtype::F32, device)?;
-    let mut first = 0;
-    for t in &all {
-        super::call("squares", &[t, &parts], &[t.numel() as u32, CHUNK as u32, first as u32], count(t))?;
-        first += count(t);
-    }
+    let count = |t: &Tensor| t.numel().div_ceil(CHUNK);
+    let parts = Tensor::empty(&[tensors.iter().map(count).sum()], Dtype::F32, device)?;
+    let mut at = 0;
+    let mut part = |t: &Tensor| {
+        at += count(t);
+        flat(&parts, at - count(t), count(t))
+    };
+    let sums: Vec<Tensor> = tensors.iter().map(&mut part).collect::<Result<_>>()?;
+    let items = tensors.iter().zip(&sums).map(|(t, y)| Item {
+        tensors: SmallVec::from_slice(&[t, y]),
+        each: SmallVec::from_slice(&[t.numel() as u32]),
+        n: count(t),
+    });
+    for_each("squares", &items.collect::<Vec<_>>(), &[CHUNK as u32], &[])?;
     let out = Tensor::empty(&[], Dtype::F32, device)?;
-    super::call("root_of_sum", &[&parts, &out], &[total as u32], 1)?;
+    super::call("root_of_sum", &[&parts, &out], &[parts.numel() as u32], 1)?;
     Ok(out)
 }
 
 /// Multiplies dense tensors by `min(bound / (norm + 1e-6), 1)`.
 pub fn clip(tensors: &[Tensor], bound: f32, norm: &Tensor) -> Result<()> {
-    for t in tensors {
-        for piece in pieces(t)? {
-            super::call("clip", &[&piece, norm], &[bound.to_bits()], piece.numel())?;
-        }
-    }
-    Ok(())
+    let item = |t| Item { tensors: SmallVec::from_slice(&[t, norm]), each: SmallVec::new(), n: t.numel() };
+    for_each("clip", &tensors.iter().map(item).collect::<Vec<_>>(), &[bound.to_bits()], &[])
 }

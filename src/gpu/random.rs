@@ -1,9 +1,8 @@
 //! Random numbers by Philox 4x32-10.
 
-use super::{Call, fits, of, refuse};
+use super::{Call, call, of, refuse};
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::layout::Layout;
 use crate::ops::copy;
 use crate::tensor::Tensor;
 
@@ -18,28 +17,11 @@ impl Stream {
     fn words(self) -> [u32; 4] {
         [self.seed as u32, (self.seed >> 32) as u32, self.at as u32, (self.at >> 32) as u32]
     }
-    fn after(self, blocks: usize) -> Stream {
-        Stream { at: self.at.wrapping_add(blocks as u64), ..self }
-    }
 }
 
 /// Blocks that `n` elements take at four each.
 pub fn blocks(n: usize) -> u64 {
     n.div_ceil(4) as u64
-}
-
-/// Calls `f` with parts of a contiguous tensor that kernels can bind, each beginning at a multiple of four.
-fn pieces(t: &Tensor, f: impl Fn(&Tensor, usize) -> Result<()>) -> Result<()> {
-    let gpu = of(t)?;
-    let n = t.numel();
-    let most = if fits(t, gpu) { n.max(1) } else { gpu.info().max_binding / 16 / 64 * 64 };
-    let mut at = 0;
-    while at < n {
-        let len = most.min(n - at);
-        f(&t.alias(Layout::strided(&[len], &[1], t.layout().offset + at)?), at)?;
-        at += len;
-    }
-    Ok(())
 }
 
 /// Fills a contiguous tensor by a distribution of the section `random_fill`, four elements a block.
@@ -53,12 +35,10 @@ pub fn fill(t: &Tensor, s: Stream, op: &'static str, a: u32, b: u32) -> Result<(
         Dtype::BF16 => "bf16",
         _ => "none",
     };
-    pieces(t, |t, at| {
-        let [k0, k1, a0, a1] = s.after(at / 4).words();
-        let params = [k0, k1, a0, a1, t.numel() as u32, a, b];
-        let choice = [("OP", op), ("ROUND", round)];
-        Call { name: "random_fill", tensors: &[t], params: &params, choice: &choice, n: t.numel().div_ceil(4) }.run()
-    })
+    let [k0, k1, a0, a1] = s.words();
+    let params = [k0, k1, a0, a1, t.numel() as u32, a, b];
+    let choice = [("OP", op), ("ROUND", round)];
+    Call { name: "random_fill", tensors: &[t], params: &params, choice: &choice, n: t.numel().div_ceil(4) }.run()
 }
 
 /// 1 with probability `p`, else 0.
@@ -71,23 +51,18 @@ pub fn bernoulli(t: &Tensor, s: Stream, p: f64) -> Result<()> {
 /// Integers from `low` on, `span` of them (0 stands for 2^64). Whether four elements share a block depends on the numbers
 /// alone: [`integer_blocks`].
 pub fn integers(t: &Tensor, s: Stream, low: i64, span: u64) -> Result<()> {
+    let [k0, k1, a0, a1] = s.words();
     if is_small(low, span) {
-        return pieces(t, |t, at| {
-            let [k0, k1, a0, a1] = s.after(at / 4).words();
-            let params = [k0, k1, a0, a1, t.numel() as u32, low as u32, span as u32];
-            Call { name: "random_integers", tensors: &[t], params: &params, choice: &[], n: t.numel().div_ceil(4) }.run()
-        });
+        let params = [k0, k1, a0, a1, t.numel() as u32, low as u32, span as u32];
+        return call("random_integers", &[t], &params, t.numel().div_ceil(4));
     }
     if t.dtype() != Dtype::I64 {
         let wide = Tensor::empty(t.shape(), Dtype::I64, t.device())?;
         integers(&wide, s, low, span)?;
         return copy::copy_raw(t, &wide);
     }
-    pieces(t, |t, at| {
-        let [k0, k1, a0, a1] = s.after(at).words();
-        let params = [k0, k1, a0, a1, low as u32, (low >> 32) as u32, span as u32, (span >> 32) as u32];
-        Call { name: "random_wide", tensors: &[t], params: &params, choice: &[], n: t.numel() }.run()
-    })
+    let params = [k0, k1, a0, a1, low as u32, (low >> 32) as u32, span as u32, (span >> 32) as u32];
+    call("random_wide", &[t], &params, t.numel())
 }
 
 /// Whether all the numbers fit int32.
@@ -108,7 +83,7 @@ pub fn bernoulli_of(p: &Tensor, out: &Tensor, s: Stream) -> Result<()> {
     }
     let [k0, k1, a0, a1] = s.words();
     let params = [k0, k1, a0, a1, p.numel() as u32];
-    Call { name: "random_bernoulli", tensors: &[p, out], params: &params, choice: &[], n: p.numel().div_ceil(4) }.run()
+    call("random_bernoulli", &[p, out], &params, p.numel().div_ceil(4))
 }
 
 /// One number for each element of contiguous float32 tensors, which it has a block (and further ones of that number) for:
@@ -116,6 +91,6 @@ pub fn bernoulli_of(p: &Tensor, out: &Tensor, s: Stream) -> Result<()> {
 pub fn sample(name: &'static str, inputs: &[&Tensor], s: Stream) -> Result<Tensor> {
     let out = Tensor::empty(inputs[0].shape(), Dtype::F32, inputs[0].device())?;
     let tensors: Vec<&Tensor> = inputs.iter().copied().chain([&out]).collect();
-    Call { name, tensors: &tensors, params: &s.words(), choice: &[], n: out.numel() }.run()?;
+    call(name, &tensors, &s.words(), out.numel())?;
     Ok(out)
 }

@@ -39,8 +39,9 @@ fn run(name: &'static str, choice: &[(&str, &str)], inputs: &[&Tensor], totals: 
     if rows == 0 || s.len == 0 {
         return Ok(());
     }
-    // Neighbouring columns are read together.
-    let columns = s.len <= 16 || (s.inner >= 32 && rows >= 1 << 12);
+    // Short rows, where there are many, would leave most of a workgroup idle; neighbouring columns are read together, but not
+    // in a loop that is longer than adapters let run.
+    let columns = s.len <= 16 || (s.len <= 128 && rows >= 1 << 14) || (s.inner >= 32 && rows >= 1 << 12 && s.len <= 1 << 15);
     let cut = !columns && rows < MANY && s.len > TILE;
     // Few enough pieces that their totals are soon added up.
     let tiles = if cut { s.len.div_ceil(TILE).div_ceil(1 << 14) } else { s.len.div_ceil(TILE) };

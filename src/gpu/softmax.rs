@@ -1,6 +1,6 @@
 //! Softmax and cross entropy: kernels over rows, read from memory once where they fit into registers.
 
-use super::{Call, call, in_rows};
+use super::{Call, call};
 use crate::cpu::softmax::Mode;
 use crate::dtype::Dtype;
 use crate::error::Result;
@@ -61,12 +61,10 @@ pub fn forward(x: &Tensor, len: usize, inner: usize, mode: Mode) -> Result<Tenso
             Mode::Log => 1,
             Mode::Safe => 2,
         };
-        let block = len * inner;
-        in_rows([&from, &out], [block; 2], x.numel() / block, |tensors, outer| {
-            let r = Lanes::new(outer * inner, len, inner);
-            let params = [(outer * inner) as u32, len as u32, inner as u32, mode];
-            Call { name: "softmax", tensors, params: &params, choice: &r.choice(), n: r.n }.run()
-        })?;
+        let rows = x.numel() / len;
+        let r = Lanes::new(rows, len, inner);
+        let params = [rows as u32, len as u32, inner as u32, mode];
+        Call { name: "softmax", tensors: &[&from, &out], params: &params, choice: &r.choice(), n: r.n }.run()?;
     }
     copy::to_dtype(&out, x.dtype())
 }
@@ -76,12 +74,11 @@ pub fn backward(g: &Tensor, y: &Tensor, len: usize, inner: usize, log: bool) -> 
     let (gd, yd) = (plain("softmax_backward", g)?, plain("softmax_backward", y)?);
     let out = Tensor::empty(y.shape(), Dtype::F32, y.device())?;
     if y.numel() > 0 {
-        let block = len * inner;
-        in_rows([&gd, &yd, &out], [block; 3], y.numel() / block, |tensors, outer| {
-            let r = Lanes::new(outer * inner, len, inner);
-            let params = [(outer * inner) as u32, len as u32, inner as u32, log as u32];
-            Call { name: "softmax_backward", tensors, params: &params, choice: &r.choice(), n: r.n }.run()
-        })?;
+        let rows = y.numel() / len;
+        let r = Lanes::new(rows, len, inner);
+        let params = [rows as u32, len as u32, inner as u32, log as u32];
+        let tensors = &[&gd, &yd, &out];
+        Call { name: "softmax_backward", tensors, params: &params, choice: &r.choice(), n: r.n }.run()?;
     }
     copy::to_dtype(&out, y.dtype())
 }
@@ -90,11 +87,9 @@ pub fn backward(g: &Tensor, y: &Tensor, len: usize, inner: usize, log: bool) -> 
 pub fn logsumexp(x: &Tensor, len: usize, shape: &[usize]) -> Result<Tensor> {
     let from = plain("logsumexp", x)?;
     let out = Tensor::empty(shape, Dtype::F32, x.device())?;
-    in_rows([&from, &out], [len, 1], out.numel(), |tensors, rows| {
-        let r = Lanes::new(rows, len, 1);
-        let params = [rows as u32, len as u32];
-        Call { name: "logsumexp", tensors, params: &params, choice: &[("LANES", r.lanes)], n: r.n }.run()
-    })?;
+    let r = Lanes::new(out.numel(), len, 1);
+    let params = [out.numel() as u32, len as u32];
+    Call { name: "logsumexp", tensors: &[&from, &out], params: &params, choice: &[("LANES", r.lanes)], n: r.n }.run()?;
     Ok(out)
 }
 

@@ -1,9 +1,8 @@
 //! Order: sorting, and what is read from sorted keys.
 
-use super::{call, of, refuse};
+use super::{call, flat, of, refuse};
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::layout::Layout;
 use crate::ops::{copy, creation};
 use crate::tensor::Tensor;
 
@@ -125,11 +124,10 @@ pub struct Groups {
 pub fn groups(x: &Tensor, n: usize, sorted: bool) -> Result<Groups> {
     let keys = keys(x, Way::Up)?;
     let len = keys.numel() / n.max(1);
-    let flat = |t: &Tensor, n: usize| Ok::<_, crate::error::Error>(t.alias(Layout::strided(&[n], &[1], t.layout().offset)?));
     let order = if !sorted {
         count_up(n, x)?
     } else if len == 1 {
-        rows(&flat(&keys, n)?)?.1
+        rows(&flat(&keys, 0, n)?)?.1
     } else {
         slices(&keys, n)?
     };
@@ -140,8 +138,7 @@ pub fn groups(x: &Tensor, n: usize, sorted: bool) -> Result<Groups> {
     let count = if n == 0 { 0 } else { which.at(n - 1).i64() as usize };
     let (firsts, starts) = (new(count)?, new(count + 1)?);
     call("unique_places", &[&which, &order, &firsts, &starts, &inverse], &[n as u32], n)?;
-    let part = |from: usize| Ok::<_, crate::error::Error>(starts.alias(Layout::strided(&[count], &[1], from)?));
-    let counts = crate::ops::elementwise::sub(&part(1)?, &part(0)?)?;
+    let counts = crate::ops::elementwise::sub(&flat(&starts, 1, count)?, &flat(&starts, 0, count)?)?;
     Ok(Groups { firsts, inverse, counts })
 }
 

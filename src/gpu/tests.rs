@@ -43,15 +43,44 @@ fn sections_are_valid_in_every_variant() {
         }
         for d in &dtypes {
             for c in &choices {
-                let source = wgsl::section_source(s, d, c);
-                if let Err(e) = validate(&source) {
-                    panic!("{} for {d:?} with {c:?}:\n{e}\n{source}", s.name);
-                }
+                check(s, d, wgsl::Binding::PLAIN, c);
                 tried += 1;
             }
         }
     }
     assert!(tried >= wgsl::sections().len());
+}
+
+fn check(s: &wgsl::Section, dtypes: &[Dtype], binding: wgsl::Binding, choice: &[(&str, &str)]) {
+    let source = wgsl::section_source(s, dtypes, binding, choice);
+    if let Err(e) = validate(&source) {
+        panic!("{} for {dtypes:?} with {choice:?}:\n{e}\n{source}", s.name);
+    }
+}
+
+/// The first dtype of every tensor and the first text of every placeholder.
+fn first_variant(s: &wgsl::Section) -> (Vec<Dtype>, Vec<(&str, &str)>) {
+    let dtypes = s.slots.iter().map(|t| t.dtypes.first().copied().unwrap_or(Dtype::I32)).collect();
+    (dtypes, s.variants.iter().map(|(name, texts)| (name.as_str(), texts[0].as_str())).collect())
+}
+
+#[test]
+fn sections_are_valid_with_tensors_in_windows() {
+    for s in wgsl::sections().values() {
+        let (dtypes, choice) = first_variant(s);
+        let windows: Vec<usize> = s.slots.iter().map(|t| if t.way == Use::Atomic { 1 } else { 3 }).collect();
+        check(s, &dtypes, wgsl::Binding { items: 1, windows: &windows, window: 1 << 27 }, &choice);
+    }
+}
+
+#[test]
+fn sections_are_valid_for_several_items() {
+    // Those that `for_each` is called with.
+    for name in ["sgd", "adam", "adamax", "nadam", "radam", "rmsprop", "adagrad", "squares", "clip"] {
+        let s = &wgsl::sections()[name];
+        let (dtypes, choice) = first_variant(s);
+        check(s, &dtypes, wgsl::Binding { items: 5, windows: &[], window: 1 << 27 }, &choice);
+    }
 }
 
 #[test]
@@ -109,6 +138,7 @@ fn every_dtype_is_read_and_written() {
     {
         let source = wgsl::kernel(&wgsl::Source {
             slots: &[("x", d, Use::In), ("y", d, Use::Out)],
+            binding: wgsl::Binding { items: 1, windows: &[2, 3], window: 1 << 20 },
             params: &[],
             body: "fn element(i: u32) { y_set(i, x_at(i)); }\n",
             compute: "f32",

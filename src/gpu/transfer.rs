@@ -76,13 +76,6 @@ fn read(x: &Tensor, to: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// A contiguous tensor's bytes copied to the start of another of the same size; both start at a word.
-pub fn copy_bytes(from: &Tensor, to: &Tensor, nbytes: usize) -> Result<()> {
-    let size = from.dtype().size();
-    let (at, to_at) = (from.layout().offset * size, to.layout().offset * size);
-    of(from)?.copy(from.storage().buffer()?, at, to.storage().buffer_mut()?, to_at, nbytes)
-}
-
 /// A copy on another device.
 pub fn move_to(x: &Tensor, device: Device) -> Result<Tensor> {
     match (x.device(), device) {

@@ -12,8 +12,11 @@
 //!
 //! The first `//:` line lists the tensors: name, use (`in`, `out`, `inout`, `atomic` for an array of atomic words), and the
 //! dtypes it is tested with. The second lists parameters, 4 bytes each. Further `//:` lines name a placeholder and the texts
-//! that may stand for it: `//: OP = sum prod max`. `fn element(i: u32)` is called for `i < p.n`, `fn group(g: u32, l: u32)`
-//! by the 256 invocations `l` of each workgroup `g < p.n`. `shaders/README.md` has the whole convention.
+//! that may stand for it: `//: OP = sum prod max`. `fn element(i: u32)` is called for `i < n`, `fn group(g: u32, l: u32)`
+//! by the 256 invocations `l` of each workgroup `g < n`. `shaders/README.md` has the whole convention.
+//!
+//! A tensor may be several bindings ([`Binding`]): windows of one that is larger than a binding, or those of many items that
+//! one launch works on. Its accessors choose; a section does not know of it.
 
 use crate::dtype::Dtype;
 use std::borrow::Cow;
@@ -23,6 +26,9 @@ use std::sync::OnceLock;
 
 /// The slot in which kernels note what went wrong (`rg_fault`); no tensor is given for it.
 pub const FAULT: &str = "fault";
+
+/// The type of a parameter that every item of a launch has of its own; it is read as a function, `NAME()`.
+pub const EACH: &str = "each";
 
 /// Invocations in a workgroup.
 pub const GROUP: u32 = 256;
@@ -242,41 +248,103 @@ pub fn pack(d: Dtype, value: &str) -> String {
     }
 }
 
-/// Declares binding `k` and its accessors: `NAME_t` the value type, `NAME_at(i)`, `NAME_set(i, v)`, and `NAME_raw` /
-/// `NAME_put`, which take positions from the start of the binding.
-fn declare(out: &mut String, k: usize, name: &str, d: Dtype, way: Use) {
+/// How a kernel's tensors are bound, where that is not one binding each.
+#[derive(Clone, Copy)]
+pub struct Binding<'a> {
+    /// How often the kernel has all of its tensors: it works on several items in one launch, and each workgroup on one.
+    pub items: usize,
+    /// Of how many bindings, one behind the other in memory, each tensor consists; those beyond the list are one. Only for a
+    /// single item.
+    pub windows: &'a [usize],
+    /// Bytes of a window (the last one of a tensor may have fewer): a power of two.
+    pub window: usize,
+}
+
+impl Binding<'_> {
+    pub const PLAIN: Binding<'static> = Binding { items: 1, windows: &[], window: 1 << 31 };
+
+    /// Bindings of a tensor.
+    fn count(&self, tensor: usize) -> usize {
+        if self.items > 1 { self.items } else { self.windows.get(tensor).copied().unwrap_or(1) }
+    }
+}
+
+/// A name with the number of one of several.
+fn nth(name: &str, k: usize, count: usize) -> String {
+    if count == 1 { name.to_string() } else { format!("{name}{k}") }
+}
+
+/// A `switch` with a case for each of `count`.
+fn switch(on: &str, count: usize, case: &dyn Fn(usize) -> String) -> String {
+    let mut s = format!("switch {on} {{ ");
+    for k in 0..count {
+        let label = if k + 1 == count { "default:".to_string() } else { format!("case {k}u:") };
+        let _ = write!(s, "{label} {{ {} }} ", case(k));
+    }
+    s + "}"
+}
+
+/// A value that each item has of its own: `NAME` of the parameters as a function.
+fn of_item(out: &mut String, function: &str, name: &str, items: usize) {
+    let body = match items {
+        1 => format!("return p.{name};"),
+        _ => format!("var v: u32; {} return v;", switch("item", items, &|k| format!("v = p.{};", nth(name, k, items)))),
+    };
+    let _ = writeln!(out, "fn {function}() -> u32 {{ {body} }}");
+}
+
+/// Declares a tensor from binding number `first` on, and its accessors: `NAME_t` the value type, `NAME_at(i)`,
+/// `NAME_set(i, v)`, and `NAME_raw` / `NAME_put`, which take positions from the start of the first binding.
+fn declare(out: &mut String, first: usize, name: &str, d: Dtype, way: Use, count: usize, binding: &Binding) {
     let (t, narrow) = (value_type(d), per_word(d) > 1);
     let write = way != Use::In;
     if way == Use::Atomic {
-        let _ = writeln!(out, "@group(0) @binding({k}) var<storage, read_write> {name}: array<atomic<u32>>;");
+        assert_eq!(count, 1, "{name}: atomic words are one binding");
+        let _ = writeln!(out, "@group(0) @binding({first}) var<storage, read_write> {name}: array<atomic<u32>>;");
         return;
     }
     // Other invocations may write the other elements of a word.
     let memory = if narrow && write { "atomic<u32>" } else { memory_type(d) };
-    let _ = writeln!(out, "@group(0) @binding({k}) var<storage, read_write> {name}_m: array<{memory}>;");
-    let _ = writeln!(out, "alias {name}_t = {t};");
-    if narrow {
-        let (n, bits) = (per_word(d), 32 / per_word(d));
-        let word = if write { format!("atomicLoad(&{name}_m[i / {n}u])") } else { format!("{name}_m[i / {n}u]") };
-        let value = unpack(d, &format!("({word} >> ((i % {n}u) * {bits}u))"));
-        let _ = writeln!(out, "fn {name}_raw(i: u32) -> {name}_t {{ return {value}; }}");
-        if write {
-            let mask = if bits == 8 { "0xffu" } else { "0xffffu" };
-            let _ = writeln!(
-                out,
-                "fn {name}_put(i: u32, v: {name}_t) {{ let s = (i % {n}u) * {bits}u; atomicAnd(&{name}_m[i / {n}u], ~({mask} << s)); atomicOr(&{name}_m[i / {n}u], {} << s); }}",
-                pack(d, "v")
-            );
-        }
-    } else {
-        let _ = writeln!(out, "fn {name}_raw(i: u32) -> {name}_t {{ return {name}_m[i]; }}");
-        if write {
-            let _ = writeln!(out, "fn {name}_put(i: u32, v: {name}_t) {{ {name}_m[i] = v; }}");
-        }
+    let array = |k: usize| nth(&format!("{name}_m"), k, count);
+    for k in 0..count {
+        let _ = writeln!(out, "@group(0) @binding({}) var<storage, read_write> {}: array<{memory}>;", first + k, array(k));
     }
-    let _ = writeln!(out, "fn {name}_at(i: u32) -> {name}_t {{ return {name}_raw(p.{name}_o + i); }}");
+    let _ = writeln!(out, "alias {name}_t = {t};");
+    let (n, bits) = (per_word(d), 32 / per_word(d));
+    let at = if narrow { format!("i / {n}u") } else { "i".to_string() };
+    // A statement on an array and a place in it.
+    let on = |statement: &dyn Fn(&str, &str) -> String| {
+        if count == 1 {
+            return statement(&array(0), &at);
+        }
+        if binding.items > 1 {
+            return switch("item", count, &|k| statement(&array(k), &at));
+        }
+        let units = (binding.window / d.size().max(4)) as u32;
+        let window = switch(&format!("w >> {}u", units.ilog2()), count, &|k| statement(&array(k), "j"));
+        format!("let w = {at}; let j = w & {}u; {window}", units - 1)
+    };
+    let read = on(&|m, at| {
+        let word = if narrow && write { format!("atomicLoad(&{m}[{at}])") } else { format!("{m}[{at}]") };
+        let value = if narrow { unpack(d, &format!("({word} >> ((i % {n}u) * {bits}u))")) } else { word };
+        if count == 1 { format!("return {value};") } else { format!("v = {value};") }
+    });
+    let (before, after) = if count == 1 { (String::new(), "") } else { (format!("var v: {name}_t; "), " return v;") };
+    let _ = writeln!(out, "fn {name}_raw(i: u32) -> {name}_t {{ {before}{read}{after} }}");
     if write {
-        let _ = writeln!(out, "fn {name}_set(i: u32, v: {name}_t) {{ {name}_put(p.{name}_o + i, v); }}");
+        let store = if narrow {
+            let mask = if bits == 8 { "0xffu" } else { "0xffffu" };
+            let change = on(&|m, at| format!("atomicAnd(&{m}[{at}], ~({mask} << s)); atomicOr(&{m}[{at}], b << s);"));
+            format!("let s = (i % {n}u) * {bits}u; let b = {}; {change}", pack(d, "v"))
+        } else {
+            on(&|m, at| format!("{m}[{at}] = v;"))
+        };
+        let _ = writeln!(out, "fn {name}_put(i: u32, v: {name}_t) {{ {store} }}");
+    }
+    of_item(out, &format!("{name}_start"), &format!("{name}_o"), binding.items);
+    let _ = writeln!(out, "fn {name}_at(i: u32) -> {name}_t {{ return {name}_raw({name}_start() + i); }}");
+    if write {
+        let _ = writeln!(out, "fn {name}_set(i: u32, v: {name}_t) {{ {name}_put({name}_start() + i, v); }}");
     }
 }
 
@@ -284,44 +352,81 @@ fn declare(out: &mut String, k: usize, name: &str, d: Dtype, way: Use) {
 pub struct Source<'a> {
     /// Name, dtype and use of every tensor.
     pub slots: &'a [(&'a str, Dtype, Use)],
-    /// Name and type of every parameter, 4 bytes each.
+    pub binding: Binding<'a>,
+    /// Name and type of every parameter, 4 bytes each; with the type `each` there is one for every item.
     pub params: &'a [(&'a str, &'a str)],
     pub body: &'a str,
     /// Where the primitives of formulas compute: `f32`, `f64`, `i32`, `i64`.
     pub compute: &'a str,
 }
 
-/// The whole text of a kernel. The parameters begin with `n` and the offset of every tensor, in elements.
+/// The whole text of a kernel. The parameters begin with `n` of every item, where there are several the first workgroup of
+/// each, and the offset of every tensor in elements.
 pub fn kernel(s: &Source) -> String {
     let mut out = String::with_capacity(s.body.len() + 2048);
-    out.push_str("struct P { n: u32, ");
+    let items = s.binding.items;
+    out.push_str("struct P { ");
+    let each = |out: &mut String, name: &str| {
+        (0..items).for_each(|k| {
+            let _ = write!(out, "{}: u32, ", nth(name, k, items));
+        })
+    };
+    each(&mut out, "n");
+    if items > 1 {
+        each(&mut out, "first");
+    }
     for (name, ..) in s.slots {
         if *name != FAULT {
-            let _ = write!(out, "{name}_o: u32, ");
+            each(&mut out, &format!("{name}_o"));
         }
     }
     for (name, ty) in s.params {
-        let _ = write!(out, "{name}: {ty}, ");
+        if *ty == EACH {
+            each(&mut out, name);
+        } else {
+            let _ = write!(out, "{name}: {ty}, ");
+        }
     }
     out.push_str("}\n");
-    for (k, (name, d, way)) in s.slots.iter().enumerate() {
-        declare(&mut out, k, name, *d, *way);
+    if items > 1 {
+        out.push_str("var<private> item: u32;\n");
     }
-    let _ = writeln!(out, "@group(0) @binding({}) var<uniform> p: P;", s.slots.len());
+    let mut bindings = 0;
+    for (k, (name, d, way)) in s.slots.iter().enumerate() {
+        let count = s.binding.count(k);
+        declare(&mut out, bindings, name, *d, *way, count, &s.binding);
+        bindings += count;
+    }
+    let _ = writeln!(out, "@group(0) @binding({bindings}) var<uniform> p: P;");
+    for (name, _) in s.params.iter().filter(|p| p.1 == EACH) {
+        of_item(&mut out, name, name, items);
+    }
     let _ = writeln!(out, "alias T = {};\nconst T_BITS: u32 = {}u;", s.compute, if s.compute.ends_with("64") { 64 } else { 32 });
     out.push_str(s.body);
     let element = s.body.contains("fn element(");
-    let call = if element { "let i = g * 256u + l; if i < p.n { element(i); }" } else { "if g < p.n { group(g, l); }" };
+    let call = if element { "let i = g * 256u + l; if i < n { element(i); }" } else { "if g < n { group(g, l); }" };
     let _ = writeln!(
         out,
-        "@compute @workgroup_size({GROUP})\nfn main(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec3<u32>, @builtin(local_invocation_index) l: u32) {{ let g = w.y * nw.x + w.x; {call} }}"
+        "@compute @workgroup_size({GROUP})\nfn main(@builtin(workgroup_id) w: vec3<u32>, @builtin(num_workgroups) nw: vec3<u32>, @builtin(local_invocation_index) l: u32) {{"
     );
+    out.push_str("var g = w.y * nw.x + w.x; var n = p.");
+    out.push_str(&nth("n", 0, items));
+    out.push_str(";\n");
+    if items > 1 {
+        // The last item that begins at this workgroup or before it: items without work have none.
+        out.push_str("var first = 0u;\n");
+        for k in 1..items {
+            let _ = writeln!(out, "if g >= p.first{k} && p.n{k} > 0u {{ item = {k}u; n = p.n{k}; first = p.first{k}; }}");
+        }
+        out.push_str("g -= first;\n");
+    }
+    let _ = writeln!(out, "{call} }}");
     include(&mut out, &[common(), of_type(s.compute)]);
     out
 }
 
 /// A kernel's text from a file, for the dtypes and the texts of its placeholders.
-pub fn section_source(s: &Section, dtypes: &[Dtype], choice: &[(&str, &str)]) -> String {
+pub fn section_source(s: &Section, dtypes: &[Dtype], binding: Binding, choice: &[(&str, &str)]) -> String {
     assert_eq!(s.slots.len(), dtypes.len(), "{} takes {} tensors", s.name, s.slots.len());
     let slots: Vec<_> = s.slots.iter().zip(dtypes).map(|(slot, d)| (slot.name.as_str(), *d, slot.way)).collect();
     let params: Vec<_> = s.params.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
@@ -329,7 +434,7 @@ pub fn section_source(s: &Section, dtypes: &[Dtype], choice: &[(&str, &str)]) ->
     for (name, text) in choice {
         body = body.replace(&format!("${name}"), text);
     }
-    kernel(&Source { slots: &slots, params: &params, body: &body, compute: "f32" })
+    kernel(&Source { slots: &slots, binding, params: &params, body: &body, compute: "f32" })
 }
 
 /// Functions by name, with what they call.

@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::dtype::{Dtype, Scalar, default_dtype};
 use crate::error::Result;
 use crate::expr::Operand;
-use crate::layout::{Layout, broadcast};
+use crate::layout::{Layout, Strides, broadcast};
 use crate::tensor::{Impl, Tensor};
 use crate::{bail, ensure};
 use smallvec::smallvec;
@@ -21,19 +21,26 @@ fn look(x: &Tensor, layout: Layout, dtype: Dtype) -> Tensor {
     Tensor(Arc::new(Impl { storage: x.storage().clone(), layout, dtype, view_of: None, meta: OnceLock::new() }))
 }
 
-fn part_layout(l: &Layout, im: bool) -> Result<Layout> {
-    let strides: Vec<isize> = l.strides.iter().map(|s| 2 * s).collect();
-    Layout::strided(&l.shape, &strides, 2 * l.offset + im as usize)
+/// The real or imaginary numbers of a complex tensor, in its memory. No history.
+pub fn part(x: &Tensor, im: bool) -> Result<Tensor> {
+    let l = x.layout();
+    let strides: Strides = l.strides.iter().map(|s| 2 * s).collect();
+    Ok(look(x, Layout::strided(&l.shape, &strides, 2 * l.offset + im as usize)?, x.dtype().to_real()))
+}
+
+/// A complex tensor as real numbers, in its memory, with a last dimension of 2. No history.
+pub fn pairs(x: &Tensor) -> Result<Tensor> {
+    let re = part(x, false)?;
+    let (mut shape, mut strides) = (re.layout().shape.clone(), re.layout().strides.clone());
+    shape.push(2);
+    strides.push(1);
+    Ok(look(x, Layout::strided(&shape, &strides, re.layout().offset)?, re.dtype()))
 }
 
 /// A (..., 2) tensor of reals over the memory of a complex one.
 pub fn view_as_real(x: &Tensor) -> Result<Tensor> {
     ensure!(x.dtype().is_complex(), Runtime, "view_as_real is only supported for complex tensors");
-    let mut l = part_layout(x.layout(), false)?;
-    l.shape.push(2);
-    l.strides.push(1);
-    let l = Layout::strided(&l.shape, &l.strides, l.offset)?;
-    let out = look(x, l, x.dtype().to_real());
+    let out = pairs(x)?;
     Ok(record("ViewAsRealBackward0", &[x], out, |_, g| Ok(smallvec![Some(view_as_complex(&copy::contiguous(g)?)?)])))
 }
 
@@ -66,14 +73,14 @@ pub fn real(x: &Tensor) -> Result<Tensor> {
     if !x.dtype().is_complex() {
         return Ok(x.clone());
     }
-    let out = look(x, part_layout(x.layout(), false)?, x.dtype().to_real());
+    let out = part(x, false)?;
     Ok(record("RealBackward0", &[x], out, |_, g| Ok(smallvec![Some(complex(g, &zeros_like(g)?)?)])))
 }
 
 /// The imaginary part, as a view.
 pub fn imag(x: &Tensor) -> Result<Tensor> {
     ensure!(x.dtype().is_complex(), Runtime, "imag is not implemented for tensors with non-complex dtypes.");
-    let out = look(x, part_layout(x.layout(), true)?, x.dtype().to_real());
+    let out = part(x, true)?;
     Ok(record("ImagBackward0", &[x], out, |_, g| Ok(smallvec![Some(complex(&zeros_like(g)?, g)?)])))
 }
 
@@ -97,8 +104,8 @@ pub fn complex(re: &Tensor, im: &Tensor) -> Result<Tensor> {
     let shape = broadcast(re.shape(), im.shape())?;
     let out = Tensor::empty(&shape, re.dtype().to_complex(), re.device())?;
     if re.device() != Device::Meta {
-        copy::copy_raw(&look(&out, part_layout(out.layout(), false)?, re.dtype()), &re.detach())?;
-        copy::copy_raw(&look(&out, part_layout(out.layout(), true)?, re.dtype()), &im.detach())?;
+        copy::copy_raw(&part(&out, false)?, &re.detach())?;
+        copy::copy_raw(&part(&out, true)?, &im.detach())?;
     }
     let (dr, di) = (re.dims(), im.dims());
     Ok(record("ComplexBackward0", &[re, im], out, move |_, g| {

@@ -1,6 +1,6 @@
 //! Copies: clone, contiguous, to, copy_.
 
-use super::{MemoryFormat, Registry, Ret, inplace};
+use super::{MemoryFormat, Registry, Ret, complex, inplace};
 use crate::autograd::record;
 use crate::device::Device;
 use crate::dispatch;
@@ -103,33 +103,14 @@ fn copy_on_gpu(dst: &Tensor, src: &Tensor) -> Result<()> {
     let (dst, src) = match (src.dtype().is_complex(), dst.dtype().is_complex()) {
         (false, false) => (dst.detach(), src.detach()),
         // Complex numbers are pairs of real ones.
-        (true, true) => (pairs(dst)?, pairs(src)?),
+        (true, true) => (complex::pairs(dst)?, complex::pairs(src)?),
         (false, true) => {
-            part(dst, true).and_then(|im| copy_raw(&im, &Tensor::scalar(0i64, im.dtype())))?;
-            (part(dst, false)?, src.detach())
+            complex::part(dst, true).and_then(|im| copy_raw(&im, &Tensor::scalar(0i64, im.dtype())))?;
+            (complex::part(dst, false)?, src.detach())
         }
-        (true, false) => (dst.detach(), part(src, false)?),
+        (true, false) => (dst.detach(), complex::part(src, false)?),
     };
     gpu::elementwise::run(identity(), &[Operand::T(src.clone())], &[], src.dtype(), &dst)
-}
-
-/// The real or imaginary numbers of a complex tensor, in its memory.
-fn part(x: &Tensor, im: bool) -> Result<Tensor> {
-    let l = x.layout();
-    let strides: crate::layout::Strides = l.strides.iter().map(|s| s * 2).collect();
-    let layout = crate::layout::Layout::strided(&l.shape, &strides, l.offset * 2 + im as usize)?;
-    Ok(Tensor::from_parts(x.storage().clone(), layout, x.dtype().to_real()))
-}
-
-/// A complex tensor as real numbers, with a last dimension of 2.
-pub fn pairs(x: &Tensor) -> Result<Tensor> {
-    let l = x.layout();
-    let (mut shape, mut strides) = (l.shape.clone(), l.strides.clone());
-    shape.push(2);
-    strides.iter_mut().for_each(|s| *s *= 2);
-    strides.push(1);
-    let layout = crate::layout::Layout::strided(&shape, &strides, l.offset * 2)?;
-    Ok(Tensor::from_parts(x.storage().clone(), layout, x.dtype().to_real()))
 }
 
 /// The tensor without history where the host can read it.

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::dtype::{Dtype, Element, Scalar};
 use crate::error::Result;
 use crate::gpu;
-use crate::gpu::optim::OnGpu;
+use crate::gpu::optim::{Job as GpuJob, OnGpu};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 use smallvec::SmallVec;
@@ -58,29 +58,38 @@ impl Step {
         seen.windows(2).any(|w| w[0].0 == w[1].0 && (w[0].1 || w[1].1))
     }
 
-    /// The rule that `make` gives for each parameter, one kernel after the other.
+    /// The rule that `make` gives for each parameter, by kernels that take many of them at once.
     fn drive_gpu<R: Rule<f32> + OnGpu>(&self, make: impl Fn(usize) -> R) -> Result<()> {
-        for i in 0..self.params.len() {
+        let every: SmallVec<[usize; 16]> = (0..self.params.len()).collect();
+        if self.shared(&every, R::STATES) {
+            return every.iter().try_for_each(|&i| self.drive_gpu_some(&[i], &make));
+        }
+        self.drive_gpu_some(&every, make)
+    }
+
+    fn drive_gpu_some<R: Rule<f32> + OnGpu>(&self, which: &[usize], make: impl Fn(usize) -> R) -> Result<()> {
+        let mut jobs = Vec::with_capacity(which.len());
+        // Copies that kernels work on, and what they are written back to.
+        let mut staged: Vec<(Tensor, Tensor)> = Vec::new();
+        for &i in which {
             let (p, g) = (&self.params[i], &self.grads[i]);
             let states: SmallVec<[&Tensor; 3]> = self.states[..R::STATES].iter().map(|s| &s[i]).collect();
-            let gpu = gpu::of(p)?;
             let plain = !self.shared(&[i], R::STATES)
                 && p.layout().is_dense()
-                && states.iter().chain([&g]).all(|t| t.strides() == p.strides() && gpu::fits(t, gpu));
-            if plain {
-                let states: SmallVec<[Tensor; 3]> = states.iter().map(|s| s.detach()).collect();
-                make(i).kernel().run(&p.detach(), &g.detach(), &states)?;
-                continue;
+                && states.iter().chain([&g]).all(|t| t.strides() == p.strides());
+            let ready = |t: &Tensor| {
+                if plain { Ok(t.detach()) } else { copy::clone(&t.detach(), Some(super::MemoryFormat::Contiguous)) }
+            };
+            let states2 = states.iter().map(|s| ready(s)).collect::<Result<SmallVec<[Tensor; 3]>>>()?;
+            let job = GpuJob { kernel: make(i).kernel(), param: ready(p)?, grad: ready(g)?, states: states2 };
+            if !plain {
+                staged.push((p.clone(), job.param.clone()));
+                staged.extend(states.iter().zip(&job.states).map(|(to, from)| ((*to).clone(), from.clone())));
             }
-            // The kernel works on copies.
-            let copied = |t: &Tensor| copy::clone(&t.detach(), Some(super::MemoryFormat::Contiguous));
-            let (p2, g2) = (copied(p)?, copied(g)?);
-            let states2 = states.iter().map(|s| copied(s)).collect::<Result<SmallVec<[Tensor; 3]>>>()?;
-            make(i).kernel().run(&p2, &g2, &states2)?;
-            copy::copy_raw(p, &p2)?;
-            states.iter().zip(&states2).try_for_each(|(to, from)| copy::copy_raw(to, from))?;
+            jobs.push(job);
         }
-        Ok(())
+        gpu::optim::run(&jobs)?;
+        staged.iter().try_for_each(|(to, from)| copy::copy_raw(to, from))
     }
 
     fn drive_some<T: Float + Element, R: Rule<T>>(&self, which: &[usize], shared: bool, make: impl Fn(usize) -> R) -> Result<()> {

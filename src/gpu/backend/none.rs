@@ -33,9 +33,6 @@ impl Gpu {
     pub fn download(&self, _from: &Buffer, _at: usize, _to: &mut [u8]) -> Result<()> {
         match *self {}
     }
-    pub fn copy(&self, _from: &Buffer, _at: usize, _to: &Buffer, _to_at: usize, _n: usize) -> Result<()> {
-        match *self {}
-    }
     pub fn launch(
         &self,
         _key: u64,

@@ -90,51 +90,44 @@ fn watch_forks() {
     });
 }
 
-struct Found {
-    adapters: Vec<wgpu::Adapter>,
-}
-
 /// The adapters that may be used: hardware, or what `RUSTGRAD_ADAPTER` names by a part of its name (or `cpu`).
 fn adapters() -> &'static [wgpu::Adapter] {
-    static FOUND: OnceLock<Found> = OnceLock::new();
-    &FOUND
-        .get_or_init(|| {
-            let mut desc = wgpu::InstanceDescriptor::new_without_display_handle();
-            desc.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-            desc.flags = wgpu::InstanceFlags::empty();
-            let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let instance = wgpu::Instance::new(desc);
-                pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
-            }));
-            let wanted = std::env::var("RUSTGRAD_ADAPTER").unwrap_or_default().to_lowercase();
-            let mut adapters: Vec<_> = found.unwrap_or_default();
-            adapters.retain(|a| {
-                let info = a.get_info();
-                let software = info.device_type == wgpu::DeviceType::Cpu;
-                match wanted.as_str() {
-                    "" => !software,
-                    "cpu" => software,
-                    w => info.name.to_lowercase().contains(w),
-                }
-            });
-            // Discrete cards first; the same card may be found through several interfaces.
-            adapters.sort_by_key(|a| match a.get_info().device_type {
-                wgpu::DeviceType::DiscreteGpu => 0,
-                wgpu::DeviceType::IntegratedGpu => 1,
-                wgpu::DeviceType::VirtualGpu => 2,
-                _ => 3,
-            });
-            let mut seen: Vec<(u32, u32, String, wgpu::Backend)> = Vec::new();
-            adapters.retain(|a| {
-                let i = a.get_info();
-                let again =
-                    seen.iter().any(|s| s.0 == i.vendor && s.1 == i.device && s.2 == i.device_pci_bus_id && s.3 != i.backend);
-                seen.push((i.vendor, i.device, i.device_pci_bus_id, i.backend));
-                !again
-            });
-            Found { adapters }
-        })
-        .adapters
+    static FOUND: OnceLock<Vec<wgpu::Adapter>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let mut desc = wgpu::InstanceDescriptor::new_without_display_handle();
+        desc.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+        desc.flags = wgpu::InstanceFlags::empty();
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let instance = wgpu::Instance::new(desc);
+            pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+        }));
+        let wanted = std::env::var("RUSTGRAD_ADAPTER").unwrap_or_default().to_lowercase();
+        let mut adapters: Vec<_> = found.unwrap_or_default();
+        adapters.retain(|a| {
+            let info = a.get_info();
+            let software = info.device_type == wgpu::DeviceType::Cpu;
+            match wanted.as_str() {
+                "" => !software,
+                "cpu" => software,
+                w => info.name.to_lowercase().contains(w),
+            }
+        });
+        // Discrete cards first; the same card may be found through several interfaces.
+        adapters.sort_by_key(|a| match a.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            _ => 3,
+        });
+        let mut seen: Vec<(u32, u32, String, wgpu::Backend)> = Vec::new();
+        adapters.retain(|a| {
+            let i = a.get_info();
+            let again = seen.iter().any(|s| s.0 == i.vendor && s.1 == i.device && s.2 == i.device_pci_bus_id && s.3 != i.backend);
+            seen.push((i.vendor, i.device, i.device_pci_bus_id, i.backend));
+            !again
+        });
+        adapters
+    })
 }
 
 /// How many GPUs there are.
@@ -424,14 +417,6 @@ impl Gpu {
                 return Err(err!(Index, "{}", text.replace("{}", &value.to_string())));
             }
         }
-        Ok(())
-    }
-
-    /// Copies bytes on the device; positions and length are multiples of 4.
-    pub fn copy(&self, from: &Buffer, at: usize, to: &Buffer, to_at: usize, n: usize) -> Result<()> {
-        self.check()?;
-        let mut s = self.state.lock();
-        self.encoder(&mut s).copy_buffer_to_buffer(&from.raw().buffer, at as u64, &to.raw().buffer, to_at as u64, n as u64);
         Ok(())
     }
 

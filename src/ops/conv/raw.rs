@@ -1,7 +1,7 @@
 //! The three bilinear maps of a convolution. Each is a derivative of the other two, so that recording
 //! them in terms of each other gives derivatives of any order.
 
-use super::super::complex::conj_physical;
+use super::super::complex::{self, conj_physical};
 use super::super::elementwise::{add, sub};
 use super::super::{copy, reduce};
 use crate::autograd::{Grads, is_grad_enabled, needs_grad, record, save};
@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::gpu;
-use crate::layout::{Dims, Layout};
+use crate::layout::Dims;
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
 use smallvec::{SmallVec, smallvec};
@@ -129,16 +129,7 @@ fn raw(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> 
     }
     let on_gpu = gpu::holds(a);
     for t in [Some(a), Some(b), bias].into_iter().flatten() {
-        ensure!(
-            t.device() == a.device(),
-            Runtime,
-            "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
-            a.device(),
-            t.device()
-        );
-        if !on_gpu {
-            t.check_data("convolution")?;
-        }
+        a.device().check_same(t.device())?;
     }
     if dtype.is_complex() {
         return complex(map, plan, a, b, bias);
@@ -263,13 +254,6 @@ fn each(s: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// The real (0) or the imaginary (1) parts of a complex tensor's memory.
-fn part(t: &Tensor, which: usize) -> Result<Tensor> {
-    let strides: SmallVec<[isize; 8]> = t.strides().iter().map(|s| s * 2).collect();
-    let layout = Layout::strided(t.shape(), &strides, t.layout().offset * 2 + which)?;
-    Ok(Tensor::from_parts(t.storage().clone(), layout, t.dtype().to_real()))
-}
-
 /// Real and imaginary parts apart.
 fn complex(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     ensure!(
@@ -279,13 +263,15 @@ fn complex(map: Map, plan: &Plan, a: &Tensor, b: &Tensor, bias: Option<&Tensor>)
         a.dtype().scalar_name(),
         b.dtype().scalar_name()
     );
-    let parts = |t: &Tensor| -> Result<[Tensor; 2]> { Ok([copy::contiguous(&part(t, 0)?)?, copy::contiguous(&part(t, 1)?)?]) };
+    let parts = |t: &Tensor| -> Result<[Tensor; 2]> {
+        Ok([copy::contiguous(&complex::part(t, false)?)?, copy::contiguous(&complex::part(t, true)?)?])
+    };
     let ([ar, ai], [br, bi]) = (parts(a)?, parts(b)?);
     let bias = bias.map(parts).transpose()?;
     let one = |x: &Tensor, y: &Tensor, i: Option<usize>| raw(map, plan, x, y, bias.as_ref().zip(i).map(|(b, i)| &b[i]));
     let (rr, ii, ri, ir) = (one(&ar, &br, Some(0))?, one(&ai, &bi, None)?, one(&ar, &bi, Some(1))?, one(&ai, &br, None)?);
     let out = Tensor::empty(plan.dims(map), a.dtype(), a.device())?;
-    copy::copy_raw(&part(&out, 0)?, &sub(&rr, &ii)?)?;
-    copy::copy_raw(&part(&out, 1)?, &add(&ri, &ir)?)?;
+    copy::copy_raw(&complex::part(&out, false)?, &sub(&rr, &ii)?)?;
+    copy::copy_raw(&complex::part(&out, true)?, &add(&ri, &ir)?)?;
     Ok(out)
 }

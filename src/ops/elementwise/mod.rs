@@ -219,12 +219,7 @@ pub fn apply(
             _ => None,
         });
         let astray = astray.or_else(|| target.map(Tensor::device).filter(|d| *d != device));
-        if let Some(other) = astray {
-            bail!(
-                Runtime,
-                "Expected all tensors to be on the same device, but found at least two devices, {device} and {other}!"
-            );
-        }
+        device.check_same(astray.unwrap_or(device))?;
     }
     let shape = common_shape(operands)?;
     let straight = straightened(operands, &shape)?;

@@ -51,9 +51,7 @@ fn whole(t: &Tensor, what: &str) -> Result<Tensor> {
         t.type_name()
     );
     ensure!(t.ndim() == 1, Runtime, "embedding_bag: {what} has to be a 1D Tensor, got {} dimensions", t.ndim());
-    if !gpu::holds(t) {
-        t.check_data("embedding_bag")?;
-    }
+    t.check_memory("embedding_bag")?;
     copy::contiguous(&copy::to_dtype(&t.detach(), Dtype::I64)?)
 }
 
@@ -85,9 +83,7 @@ impl Bag<'_> {
             "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, BFloat16, Float, Double; but got {} instead (while checking arguments for embedding_bag)",
             self.table.type_name()
         );
-        if !gpu::holds(self.table) {
-            self.table.check_data("embedding_bag")?;
-        }
+        self.table.check_memory("embedding_bag")?;
         let index = whole(self.index, "indices")?;
         let offsets = whole(self.offsets, "offsets")?;
         let (n, rows) = (index.numel(), self.table.shape()[0]);

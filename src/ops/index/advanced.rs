@@ -293,13 +293,7 @@ pub fn index_put(
     let value = &if one_mask { copy::to_dtype(value, x.dtype())? } else { value.clone() };
     let value =
         &if gpu::holds(x) && value.ndim() == 0 && !value.requires_grad() { super::beside(value, x)? } else { value.clone() };
-    ensure!(
-        value.device() == x.device(),
-        Runtime,
-        "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
-        x.device(),
-        value.device()
-    );
+    x.device().check_same(value.device())?;
     ensure!(
         value.dtype() == x.dtype(),
         Runtime,

@@ -9,7 +9,7 @@ use crate::dtype::{Cplx, Dtype, Scalar};
 use crate::error::Result;
 use crate::gpu;
 use crate::layout::{Layout, broadcast};
-use crate::ops::{Registry, Ret, copy, elementwise as ew, reduce, view};
+use crate::ops::{Registry, Ret, complex, copy, elementwise as ew, reduce, view};
 use crate::tensor::Tensor;
 use crate::{dispatch, ensure};
 use smallvec::smallvec;
@@ -206,7 +206,7 @@ fn truth(x: &Tensor) -> Result<Tensor> {
         return copy::to_dtype(&x, Dtype::Bool);
     }
     if gpu::holds(&x) {
-        let parts = copy::to_dtype(&copy::pairs(&x)?, Dtype::Bool)?;
+        let parts = copy::to_dtype(&complex::pairs(&x)?, Dtype::Bool)?;
         let part = |k: i64| view::select(&parts, -1, k).map(|p| t(&p));
         return ew::LOGICAL_OR.call(&[part(0)?, part(1)?], &[], None);
     }

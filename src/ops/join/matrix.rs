@@ -18,9 +18,7 @@ use std::sync::Arc;
 pub fn triangle(x: &Tensor, diagonal: i64, lower: bool, target: Option<&Tensor>) -> Result<Tensor> {
     let name = if lower { "tril" } else { "triu" };
     ensure!(x.ndim() >= 2, Runtime, "{name}: input tensor must have at least 2 dimensions");
-    if !gpu::holds(x) {
-        x.check_data(name)?;
-    }
+    x.check_memory(name)?;
     let target = target.filter(|t| t.is_contiguous());
     let out = match target {
         Some(t) => t.detach(),

@@ -38,7 +38,7 @@ fn part(x: &Tensor, d: usize, (start, n, step): Piece) -> Result<Tensor> {
 /// The elements of `x` at the product of the lists, contiguous. No history.
 pub fn pick(x: &Tensor, lists: &Lists) -> Result<Tensor> {
     if x.dtype().is_complex() {
-        return complex::view_as_complex(&pick(&copy::pairs(x)?, lists)?.detach());
+        return complex::view_as_complex(&pick(&complex::pairs(x)?, lists)?.detach());
     }
     let mut now = x.detach();
     for (d, list) in lists.iter().enumerate() {
@@ -62,7 +62,7 @@ pub fn pick(x: &Tensor, lists: &Lists) -> Result<Tensor> {
 pub fn place(g: &Tensor, shape: &[usize], lists: &Lists) -> Result<Tensor> {
     if g.dtype().is_complex() {
         let pairs = [shape, &[2]].concat();
-        return complex::view_as_complex(&place(&copy::pairs(&g.detach())?, &pairs, lists)?.detach());
+        return complex::view_as_complex(&place(&complex::pairs(&g.detach())?, &pairs, lists)?.detach());
     }
     let mut now = copy::contiguous(&g.detach())?;
     for (d, list) in lists.iter().enumerate().rev() {

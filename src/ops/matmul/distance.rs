@@ -154,9 +154,7 @@ pub fn cdist(a: &Tensor, b: &Tensor, p: f64, mode: Option<&str>) -> Result<Tenso
         b.dtype().scalar_name()
     );
     ensure!(a.dtype().compute() == a.dtype(), NotImplemented, "\"cdist\" not implemented for '{}'", a.dtype().scalar_name());
-    if !gpu::holds(a) {
-        a.check_data("cdist")?;
-    }
+    a.check_memory("cdist")?;
     if p == 2.0 && (by_product || large) && m > 0 && r1 > 0 && r2 > 0 && batch.iter().all(|&s| s > 0) {
         return euclidean_by_product(a, b);
     }
@@ -224,9 +222,7 @@ fn pdist(x: &Tensor, p: f64) -> Result<Tensor> {
     ensure!(x.dtype().is_float(), Runtime, "pdist only supports floating-point dtypes");
     ensure!(p >= 0.0, Runtime, "pdist only supports non-negative p values");
     ensure!(x.dtype().compute() == x.dtype(), NotImplemented, "\"pdist\" not implemented for '{}'", x.dtype().scalar_name());
-    if !gpu::holds(x) {
-        x.check_data("pdist")?;
-    }
+    x.check_memory("pdist")?;
     let c = copy::contiguous(&x.detach())?;
     let (n, m) = (x.shape()[0], x.shape()[1]);
     let count = n * n.saturating_sub(1) / 2;

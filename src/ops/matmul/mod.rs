@@ -159,13 +159,7 @@ unsafe fn complex_product<T: gemm::GemmScalar + std::ops::Neg<Output = T>>(
 }
 
 fn same_device(a: &Tensor, b: &Tensor) -> Result<Device> {
-    ensure!(
-        a.device() == b.device(),
-        Runtime,
-        "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
-        a.device(),
-        b.device()
-    );
+    a.device().check_same(b.device())?;
     Ok(a.device())
 }
 

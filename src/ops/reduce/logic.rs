@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::expr::Operand;
 use crate::expr::builder::{E, c, par, wh};
 use crate::ops::elementwise::{self as ew, apply};
-use crate::ops::{Registry, Ret, copy};
+use crate::ops::{Registry, Ret, complex, copy};
 use crate::tensor::Tensor;
 
 /// `x != 0` as a contiguous bool tensor, any dtype.
@@ -82,7 +82,7 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
         return Ok(false);
     }
     if a.dtype().is_complex() && a.dtype() == b.dtype() && crate::gpu::holds(a) {
-        return equal(&copy::pairs(&a.detach())?, &copy::pairs(&b.detach())?);
+        return equal(&complex::pairs(&a.detach())?, &complex::pairs(&b.detach())?);
     }
     if a.dtype().is_complex() || b.dtype().is_complex() {
         let (a, b) = (copy::to_dtype(&a.detach(), Dtype::C128)?, copy::to_dtype(&b.detach(), Dtype::C128)?);

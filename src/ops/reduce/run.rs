@@ -189,20 +189,19 @@ pub fn folded<T: Kernel, O: Fold<T>>(x: &Tensor, gone: &[bool]) -> Result<Tensor
 fn folded_on_gpu<T: Kernel, O: Fold<T>>(x: &Ordered, gone: &[bool], mut left: SmallVec<[(usize, bool); 8]>) -> Result<Tensor> {
     let (name, merge) = (O::NAME, <O::Merge as Fold<T>>::NAME);
     let start = O::START.to_scalar();
-    let shape = |s: Shape| gpu::reduce::Shape { outer: s.outer, len: s.len, inner: s.inner };
     let mut part = match stage(&left) {
         None => {
             let n = x.x.numel();
-            gpu::reduce::fold(&x.x, shape(Shape { outer: n, len: 1, inner: 1 }), name, merge, T::DTYPE, start)?
+            gpu::reduce::fold(&x.x, Shape { outer: n, len: 1, inner: 1 }, name, merge, T::DTYPE, start)?
         }
         Some((at, s)) => {
             left.remove(at);
-            gpu::reduce::fold(&x.x, shape(s), name, merge, T::DTYPE, start)?
+            gpu::reduce::fold(&x.x, s, name, merge, T::DTYPE, start)?
         }
     };
     while let Some((at, s)) = stage(&left) {
         left.remove(at);
-        part = gpu::reduce::fold(&part, shape(s), merge, merge, T::DTYPE, start)?;
+        part = gpu::reduce::fold(&part, s, merge, merge, T::DTYPE, start)?;
     }
     x.restore(super::reshaped(&part, &x.kept(gone))?)
 }
@@ -232,8 +231,7 @@ pub fn extreme_along<T: Kernel, O: Extreme<T>>(x: &Tensor, d: usize) -> Result<(
     };
     let kept = x.kept(&gone);
     if gpu::holds(&x.x) {
-        let s = gpu::reduce::Shape { outer: shape.outer, len: shape.len, inner: shape.inner };
-        let (best, index) = gpu::reduce::extreme(&x.x, s, O::NAME)?;
+        let (best, index) = gpu::reduce::extreme(&x.x, shape, O::NAME)?;
         return Ok((x.restore(super::reshaped(&best, &kept)?)?, x.restore(super::reshaped(&index, &kept)?)?));
     }
     let best = Tensor::empty(&kept, T::DTYPE, x.x.device())?;
@@ -262,7 +260,7 @@ pub fn moments_on_gpu(x: &Tensor, gone: &[bool]) -> Result<(Tensor, Tensor)> {
     }
     let x = copy::contiguous(&x)?;
     let s = stage(&left).map_or(Shape { outer: x.numel(), len: 1, inner: 1 }, |s| s.1);
-    gpu::reduce::moments(&x, gpu::reduce::Shape { outer: s.outer, len: s.len, inner: s.inner })
+    gpu::reduce::moments(&x, s)
 }
 
 /// Moments over the dimensions that `gone` marks, one for each result in row-major order.

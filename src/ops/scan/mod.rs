@@ -118,11 +118,6 @@ fn on_gpu(b: &Block, reverse: bool) -> gpu::scan::Shape {
     gpu::scan::Shape { outer: b.outer, len: b.len, inner: b.inner, reverse }
 }
 
-/// An error where there are no values: kernels exist for the CPU and for GPUs.
-fn check(x: &Tensor, name: &str) -> Result<()> {
-    if gpu::holds(x) { Ok(()) } else { x.check_data(name) }
-}
-
 /// Running results of `op` along dimension `d`, without history; complex ones by `f` from `init`.
 fn run_along<R: Running>(
     x: &Tensor,
@@ -149,14 +144,14 @@ fn run_along<R: Running>(
 
 /// Running sums along dimension `d`; with `reverse`, from the end. Differentiable.
 pub fn cumsum_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
-    check(x, "cumsum")?;
+    x.check_memory("cumsum")?;
     let out = run_along(x, d, reverse, Plus, (Pair::default(), |a, b| a + b), (Pair::default(), |a, b| a + b))?;
     Ok(record("CumsumBackward0", &[x], out, move |_, g| Ok(smallvec![Some(cumsum_along(g, d, !reverse)?)])))
 }
 
 /// Running products along dimension `d`. Differentiable, also where elements are zero.
 pub fn cumprod_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
-    check(x, "cumprod")?;
+    x.check_memory("cumprod")?;
     let out = run_along(x, d, reverse, Times, (Pair(1.0, 0.0), |a, b| a * b), (Pair(1.0, 0.0), |a, b| a * b))?;
     let (saved, result) = (save(x), save_output(&out, 0));
     Ok(record("CumprodBackward0", &[x], out, move |ctx, g| {
@@ -171,7 +166,7 @@ pub fn cumprod_along(x: &Tensor, d: usize, reverse: bool) -> Result<Tensor> {
 pub fn logcumsumexp(x: &Tensor, dim: i64) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim())?;
     ensure!(x.dtype().is_float(), NotImplemented, "\"logcumsumexp_out_cpu\" not implemented for '{}'", x.dtype().scalar_name());
-    check(x, "logcumsumexp")?;
+    x.check_memory("logcumsumexp")?;
     let b = along(&wide(x)?, d)?;
     let out = Tensor::empty(x.shape(), b.data.dtype(), x.device())?;
     let add = |a: f64, v: f64| {
@@ -218,7 +213,7 @@ pub fn cumextreme(x: &Tensor, dim: i64, max: bool) -> Result<(Tensor, Tensor)> {
     let d = wrap_dim(dim, x.ndim())?;
     let name = if max { "cummax" } else { "cummin" };
     ensure!(!x.dtype().is_complex(), NotImplemented, "\"{name}_helper_cpu\" not implemented for '{}'", x.dtype().scalar_name());
-    check(x, name)?;
+    x.check_memory(name)?;
     if gpu::holds(x) {
         let keys = gpu::sort::keys(x, if max { gpu::sort::Way::Up } else { gpu::sort::Way::DownToNan })?;
         let b = along(&keys, d)?;

@@ -1,6 +1,5 @@
 //! histc, histogram, histogramdd, bincount.
 
-use super::check;
 use crate::device::Device;
 use crate::dispatch;
 use crate::dtype::{Dtype, Element};
@@ -31,7 +30,7 @@ fn check_float(x: &Tensor, name: &str) -> Result<()> {
         "\"{name}\" not implemented for '{}'",
         x.dtype().scalar_name()
     );
-    check(x, name)
+    x.check_memory(name)
 }
 
 /// Evenly spaced numbers, as torch.linspace rounds them.
@@ -186,7 +185,7 @@ fn given_edges(x: &Tensor, edges: &[Tensor]) -> Result<Vec<Tensor>> {
             ensure!(e.dtype() == x.dtype(), Runtime, "torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype {} and bins with dtype {}", x.dtype().scalar_name(), e.dtype().scalar_name());
             ensure!(e.ndim() == 1, Runtime, "torch.histogramdd: bins tensor should have one dimension, but got {} dimensions", e.ndim());
             ensure!(e.numel() > 0, Runtime, "torch.histogramdd: bins tensor should have at least 1 element");
-            check(e, "histogramdd")?;
+            e.check_memory("histogramdd")?;
             copy::contiguous(&e.detach())
         })
         .collect()
@@ -229,7 +228,7 @@ fn weights(x: &Tensor, w: Option<&Tensor>, count: usize, dims: usize) -> Result<
         crate::layout::show(x.shape()),
         crate::layout::show(w.shape())
     );
-    check(w, "histogramdd")?;
+    w.check_memory("histogramdd")?;
     Ok(Some(copy::contiguous(&w.detach())?))
 }
 
@@ -275,7 +274,7 @@ fn bincount(x: &Tensor, w: Option<&Tensor>, minlength: i64) -> Result<Tensor> {
     if !x.dtype().is_integral() || x.dtype() == Dtype::Bool {
         bail!(NotImplemented, "\"bincount_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     }
-    check(x, "bincount")?;
+    x.check_memory("bincount")?;
     if gpu::holds(x) {
         return bincount_on_gpu(x, w, minlength as usize);
     }

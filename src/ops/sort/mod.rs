@@ -57,11 +57,6 @@ fn back(y: Tensor, d: usize, ndim: usize) -> Result<Tensor> {
     copy::contiguous(&view::permute(&y, &order)?)
 }
 
-/// An error where there are no values: kernels exist for the CPU and for GPUs.
-fn check(x: &Tensor, name: &str) -> Result<()> {
-    if gpu::holds(x) { Ok(()) } else { x.check_data(name) }
-}
-
 /// The keys of a tensor on a GPU, sorted along `d`, and their positions; dimension `d` is last.
 fn sorted_keys(x: &Tensor, d: usize, descending: bool) -> Result<(Tensor, Tensor)> {
     use gpu::sort::Way;
@@ -70,7 +65,7 @@ fn sorted_keys(x: &Tensor, d: usize, descending: bool) -> Result<(Tensor, Tensor
 
 /// The stable order of the elements along `d`.
 fn order_along(x: &Tensor, d: usize, descending: bool) -> Result<Tensor> {
-    check(x, "sort")?;
+    x.check_memory("sort")?;
     ensure!(!x.dtype().is_complex(), Runtime, " Sort does not support complex dtypes on CPU");
     if gpu::holds(x) {
         return back(copy::to_dtype(&sorted_keys(x, d, descending)?.1, Dtype::I64)?, d, x.ndim());
@@ -96,7 +91,7 @@ pub fn topk(x: &Tensor, k: i64, dim: i64, largest: bool, sorted: bool) -> Result
     ensure!(k >= 0 && k as u64 <= x.size(d) as u64, Runtime, "selected index k out of range");
     ensure!(!x.dtype().is_complex(), Runtime, " Topk does not support complex dtypes on CPU");
     ensure!(x.dtype() != Dtype::Bool, Runtime, "topk does not support bool dtypes on CPU");
-    check(x, "topk")?;
+    x.check_memory("topk")?;
     // A 0-d tensor has its one element, whatever k is.
     let k = if x.ndim() == 0 { 1 } else { k as usize };
     if gpu::holds(x) {
@@ -131,7 +126,7 @@ pub fn kthvalue(x: &Tensor, k: i64, dim: i64, keepdim: bool) -> Result<(Tensor, 
     let d = nonempty_dim(x, dim, "kthvalue")?;
     ensure!(k >= 1 && k as u64 <= x.size(d) as u64, Runtime, "kthvalue(): selected number k out of range for dimension {d}");
     ensure!(x.dtype() != Dtype::Bool, NotImplemented, "\"kthvalue_cpu\" not implemented for 'Bool'");
-    check(x, "kthvalue")?;
+    x.check_memory("kthvalue")?;
     if gpu::holds(x) {
         let idx = view::narrow(&sorted_keys(x, d, false)?.1, -1, k - 1, 1)?;
         let idx = back(copy::to_dtype(&idx, Dtype::I64)?, d, x.ndim())?;
@@ -147,7 +142,7 @@ fn check_median(x: &Tensor, name: &str) -> Result<()> {
     if x.dtype() == Dtype::Bool || x.dtype().is_complex() {
         bail!(NotImplemented, "\"median_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     }
-    check(x, name)
+    x.check_memory(name)
 }
 
 fn median_index(x: &Tensor, d: usize, ignore_nan: bool) -> Result<Tensor> {
@@ -193,7 +188,7 @@ fn median_all(x: &Tensor, ignore_nan: bool) -> Result<Tensor> {
 pub fn mode(x: &Tensor, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
     ensure!(!x.dtype().is_complex(), NotImplemented, "\"mode_cpu\" not implemented for '{}'", x.dtype().scalar_name());
     let d = nonempty_dim(x, dim, "mode")?;
-    check(x, "mode")?;
+    x.check_memory("mode")?;
     if gpu::holds(x) {
         let (keys, order) = sorted_keys(x, d, false)?;
         let idx = back(gpu::sort::mode(&keys, &order, x.dtype())?, d, x.ndim())?;

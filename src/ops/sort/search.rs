@@ -1,6 +1,6 @@
 //! searchsorted, bucketize, isin.
 
-use super::{check, order_along};
+use super::order_along;
 use crate::cpu::threads::{SendPtr, parallel_for};
 use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
@@ -48,8 +48,8 @@ fn searchsorted(
         NotImplemented,
         "\"searchsorted_out_cpu\" not implemented for 'ComplexFloat'"
     );
-    check(seq, "searchsorted")?;
-    check(&v, "searchsorted")?;
+    seq.check_memory("searchsorted")?;
+    v.check_memory("searchsorted")?;
     let right = match side {
         None => right,
         Some("right") => true,
@@ -99,7 +99,7 @@ fn searchsorted(
                 "{NAME}: sorter must be a tensor of long dtype but got dtype {}",
                 s.dtype().scalar_name()
             );
-            check(s, "searchsorted")?;
+            s.check_memory("searchsorted")?;
             let s = copy::contiguous(&s.detach())?;
             ensure!(
                 gpu::holds(&s) || s.data::<i64>().iter().all(|&i| i >= 0 && (i as usize) < n),
@@ -154,8 +154,8 @@ fn isin(elements: Operand, test: Operand, invert: bool) -> Result<Tensor> {
         "Unsupported input type encountered for isin(): {}",
         if e.dtype().is_complex() { e.dtype().scalar_name() } else { t.dtype().scalar_name() }
     );
-    check(&e, "isin")?;
-    check(&t, "isin")?;
+    e.check_memory("isin")?;
+    t.check_memory("isin")?;
     let common = wide_dtype(e.dtype().promote(t.dtype()));
     if gpu::holds(&e) || gpu::holds(&t) {
         // A number lies on the CPU.

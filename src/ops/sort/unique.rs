@@ -1,6 +1,6 @@
 //! unique, unique_consecutive.
 
-use super::{check, order_along};
+use super::order_along;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::gpu;
@@ -61,7 +61,7 @@ struct Wanted {
 /// The distinct elements, or slices along `dim`; sorted, or only runs of equal ones merged.
 fn unique(x: &Tensor, dim: Option<i64>, sorted: bool, want: Wanted) -> Result<Ret> {
     ensure!(!x.dtype().is_complex(), NotImplemented, "\"unique\" not implemented for '{}'", x.dtype().scalar_name());
-    check(x, "unique")?;
+    x.check_memory("unique")?;
     let x = x.detach();
     let (slices, rows, len, inverse_shape, d) = match dim {
         None => (reshaped(&x, &[x.numel()])?, x.numel(), 1, x.dims(), 0),
