@@ -3,7 +3,9 @@
 // (ty, tx), of which each has 4 x 4 scores: rows 4 ty onwards, and every 16th column from tx.
 //
 // `tile` holds 16 elements of each row and column, turned, or rows of what is summed up; `w` holds weights, turned:
-// element (column, row). 17 instead of 16 vectors a line keep neighbours in different banks. Every block is gone through in the same order whatever else runs.
+// element (column, row). 17 instead of 16 vectors a line keep neighbours in different banks.
+//= operands: l u32; s u32; e u32; ev u32; heads u32; blocks u32; scale f32; mask u32; k_share u32; v_share u32
+//= operands: q_n u32; q_h u32; q_i u32; k_n u32; k_h u32; k_i u32; v_n u32; v_h u32; v_i u32; m_n u32; m_h u32; m_i u32; m_j u32; o_n u32; o_h u32; o_i u32
 
 const LINE: u32 = 17u;
 const RIGHT: u32 = 16u * LINE;
@@ -90,15 +92,51 @@ fn v_elem(at: u32, j: u32, e: u32) -> f32 {
     return v_at(at + j * p.v_i + e);
 }
 
+fn g_elem(at: u32, i: u32, e: u32) -> f32 {
+    if i >= p.l || e >= p.ev { return 0.0; }
+    return grad_at(at + i * p.g_i + e);
+}
+
 // Where the 1,024 numbers that invocation `t` fetches with others go: row `x`, element `y`.
 fn fetch(t: u32, r: u32) -> vec2<u32> {
     let i = t + 256u * r;
     return vec2<u32>(i / 16u, i % 16u);
 }
 
+// Products of 64 queries and 64 keys: queries are rows and keys are columns, or, turned, the other way round.
+fn scores(qr: u32, kr: u32, i0: u32, j0: u32, t: u32, turned: bool) -> mat4x4<f32> {
+    var s = mat4x4<f32>();
+    for (var e0 = 0u; e0 < p.e; e0 += 16u) {
+        workgroupBarrier();
+        for (var r = 0u; r < 4u; r++) {
+            let f = fetch(t, r);
+            put(f.x + select(0u, 64u, turned), f.y, q_elem(qr, i0 + f.x, e0 + f.y));
+            put(f.x + select(64u, 0u, turned), f.y, k_elem(kr, j0 + f.x, e0 + f.y));
+        }
+        workgroupBarrier();
+        s = products(s, t / 16u, t % 16u);
+    }
+    return s;
+}
+// The same of the result's gradient and values: the gradient of the weights.
+fn slopes(gr: u32, vr: u32, i0: u32, j0: u32, t: u32, turned: bool) -> mat4x4<f32> {
+    var s = mat4x4<f32>();
+    for (var e0 = 0u; e0 < p.ev; e0 += 16u) {
+        workgroupBarrier();
+        for (var r = 0u; r < 4u; r++) {
+            let f = fetch(t, r);
+            put(f.x + select(0u, 64u, turned), f.y, g_elem(gr, i0 + f.x, e0 + f.y));
+            put(f.x + select(64u, 0u, turned), f.y, v_elem(vr, j0 + f.x, e0 + f.y));
+        }
+        workgroupBarrier();
+        s = products(s, t / 16u, t % 16u);
+    }
+    return s;
+}
+
 //# attention
 //: q in float; k in float; v in float; m in float32 bool; out out float32; lse out float32
-//: l u32; s u32; e u32; ev u32; heads u32; blocks u32; scale f32; mask u32; k_share u32; v_share u32; q_n u32; q_h u32; q_i u32; k_n u32; k_h u32; k_i u32; v_n u32; v_h u32; v_i u32; m_n u32; m_h u32; m_i u32; m_j u32; o_n u32; o_h u32; o_i u32
+//: operands
 //: WIDE = 64 128 256
 // A block of queries of a head. The running maximum and sum of a row are known to four invocations.
 var<workgroup> few: array<f32, 256>;
@@ -122,17 +160,7 @@ fn group(g: u32, t: u32) {
     var total = 0.0;
     let end = seen(i0 + 64u);
     for (var j0 = 0u; j0 < end; j0 += 64u) {
-        var s = mat4x4<f32>();
-        for (var e0 = 0u; e0 < p.e; e0 += 16u) {
-            workgroupBarrier();
-            for (var r = 0u; r < 4u; r++) {
-                let f = fetch(t, r);
-                put(f.x, f.y, q_elem(qr, i0 + f.x, e0 + f.y));
-                put(64u + f.x, f.y, k_elem(kr, j0 + f.x, e0 + f.y));
-            }
-            workgroupBarrier();
-            s = products(s, ty, tx);
-        }
+        var s = scores(qr, kr, i0, j0, t, false);
         for (var i = 0u; i < 4u; i++) {
             for (var j = 0u; j < 4u; j++) { s[i][j] = score(s[i][j], n, h, i0 + ty * 4u + i, j0 + tx + 16u * j); }
         }
@@ -201,7 +229,7 @@ fn group(g: u32, t: u32) {
 
 //# attention_backward_q
 //: q in float; k in float; v in float; m in float32 bool; grad in float; lse in float32; dot in float32; out out float32
-//: l u32; s u32; e u32; ev u32; heads u32; blocks u32; scale f32; mask u32; k_share u32; v_share u32; q_n u32; q_h u32; q_i u32; k_n u32; k_h u32; k_i u32; v_n u32; v_h u32; v_i u32; m_n u32; m_h u32; m_i u32; m_j u32; o_n u32; o_h u32; o_i u32; g_n u32; g_h u32; g_i u32
+//: operands; g_n u32; g_h u32; g_i u32
 //: WIDE = 64 128 256
 // The gradient of a block of queries; the strides `o` are those of the result, `dot` has the products of result and gradient.
 fn group(g: u32, t: u32) {
@@ -218,30 +246,8 @@ fn group(g: u32, t: u32) {
     var sums: Sums;
     let end = seen(i0 + 64u);
     for (var j0 = 0u; j0 < end; j0 += 64u) {
-        var s = mat4x4<f32>();
-        for (var e0 = 0u; e0 < p.e; e0 += 16u) {
-            workgroupBarrier();
-            for (var r = 0u; r < 4u; r++) {
-                let f = fetch(t, r);
-                put(f.x, f.y, q_elem(qr, i0 + f.x, e0 + f.y));
-                put(64u + f.x, f.y, k_elem(kr, j0 + f.x, e0 + f.y));
-            }
-            workgroupBarrier();
-            s = products(s, ty, tx);
-        }
-        var d = mat4x4<f32>();
-        for (var e0 = 0u; e0 < p.ev; e0 += 16u) {
-            workgroupBarrier();
-            for (var r = 0u; r < 4u; r++) {
-                let f = fetch(t, r);
-                var v = 0.0;
-                if i0 + f.x < p.l && e0 + f.y < p.ev { v = grad_at(gr + (i0 + f.x) * p.g_i + e0 + f.y); }
-                put(f.x, f.y, v);
-                put(64u + f.x, f.y, v_elem(vr, j0 + f.x, e0 + f.y));
-            }
-            workgroupBarrier();
-            d = products(d, ty, tx);
-        }
+        var s = scores(qr, kr, i0, j0, t, false);
+        var d = slopes(gr, vr, i0, j0, t, false);
         for (var i = 0u; i < 4u; i++) {
             let at = min(i0 + ty * 4u + i, p.l - 1u);
             let log = lse_at(head * p.l + at);
@@ -275,7 +281,7 @@ fn group(g: u32, t: u32) {
 
 //# attention_backward_kv
 //: q in float; k in float; v in float; m in float32 bool; grad in float; lse in float32; dot in float32; dk out float32; dv out float32
-//: l u32; s u32; e u32; ev u32; heads u32; blocks u32; scale f32; mask u32; k_share u32; v_share u32; q_n u32; q_h u32; q_i u32; k_n u32; k_h u32; k_i u32; v_n u32; v_h u32; v_i u32; m_n u32; m_h u32; m_i u32; m_j u32; o_n u32; o_h u32; o_i u32; g_n u32; g_h u32; g_i u32
+//: operands; g_n u32; g_h u32; g_i u32
 //: WIDE = 64 128 256
 // The gradients of a block of keys and values, for every head of queries: (head, key, element) without gaps.
 fn group(g: u32, t: u32) {
@@ -294,30 +300,8 @@ fn group(g: u32, t: u32) {
     // Queries before the block see none of it.
     let first = select(0u, j0, p.mask == 1u);
     for (var i0 = first; i0 < p.l; i0 += 64u) {
-        var s = mat4x4<f32>();
-        for (var e0 = 0u; e0 < p.e; e0 += 16u) {
-            workgroupBarrier();
-            for (var r = 0u; r < 4u; r++) {
-                let f = fetch(t, r);
-                put(f.x, f.y, k_elem(kr, j0 + f.x, e0 + f.y));
-                put(64u + f.x, f.y, q_elem(qr, i0 + f.x, e0 + f.y));
-            }
-            workgroupBarrier();
-            s = products(s, ty, tx);
-        }
-        var d = mat4x4<f32>();
-        for (var e0 = 0u; e0 < p.ev; e0 += 16u) {
-            workgroupBarrier();
-            for (var r = 0u; r < 4u; r++) {
-                let f = fetch(t, r);
-                var v = 0.0;
-                if i0 + f.x < p.l && e0 + f.y < p.ev { v = grad_at(gr + (i0 + f.x) * p.g_i + e0 + f.y); }
-                put(f.x, f.y, v_elem(vr, j0 + f.x, e0 + f.y));
-                put(64u + f.x, f.y, v);
-            }
-            workgroupBarrier();
-            d = products(d, ty, tx);
-        }
+        var s = scores(qr, kr, i0, j0, t, true);
+        var d = slopes(gr, vr, i0, j0, t, true);
         for (var j = 0u; j < 4u; j++) {
             let query = i0 + tx + 16u * j;
             let at = head * p.l + min(query, p.l - 1u);
@@ -335,10 +319,7 @@ fn group(g: u32, t: u32) {
             workgroupBarrier();
             for (var r = 0u; r < 8u; r++) {
                 let at = t + 256u * r;
-                let i = i0 + k0 + at / WIDE;
-                var v = 0.0;
-                if i < p.l && at % WIDE < p.ev { v = grad_at(gr + i * p.g_i + at % WIDE); }
-                tile[at / 4u][at % 4u] = v;
+                tile[at / 4u][at % 4u] = g_elem(gr, i0 + k0 + at / WIDE, at % WIDE);
             }
             workgroupBarrier();
             add_up(&of_v, k0, ty, tx);

@@ -3,9 +3,13 @@
 // taps. Weight ("weight"): rows are output channels, columns input channels and taps, k goes over positions.
 // In both, a position and a tap together say where x is read: at the sum of their coordinates, 0 outside.
 // All kernels here take the same parameters. A large sum is cut into slices, which lie behind each other in y.
+//= sizes: rows u32; cols u32; len u32; groups u32; plane u32; grid1 u32; grid2 u32; base0 i32; base1 i32; base2 i32; ps0 i32; ps1 i32; ps2 i32
+//= sizes: taps u32; taps1 u32; taps2 u32; ts0 i32; ts1 i32; ts2 i32; lim0 u32; lim1 u32; lim2 u32; x_image u32; x_channel u32; x_group u32
+//= sizes: l_row u32; l_group u32; l_channel u32; ls0 u32; ls1 u32; ls2 u32; y_image u32; y_row u32; y_group u32; ys0 u32; ys1 u32; ys2 u32; y_slice u32; chunk u32; biased u32
 
 // No coordinate that is added to this is inside.
 const OUTSIDE: i32 = -0x40000000;
+const NONE: u32 = 0xffffffffu;
 
 // A position: where its image begins and how its coordinates move the address; the coordinates.
 fn position(i: u32) -> vec4<i32> {
@@ -44,19 +48,13 @@ fn inside(v: vec4<i32>) -> bool {
     return u32(v.y) < p.lim0 && u32(v.z) < p.lim1 && u32(v.w) < p.lim2;
 }
 
-// Tiles of 64 x 64, 4 x 4 for each invocation, in steps of 16.
-//# conv
-//: x in any; w in any; bias in any; y out any
-//: rows u32; cols u32; len u32; groups u32; plane u32; grid1 u32; grid2 u32; base0 i32; base1 i32; base2 i32; ps0 i32; ps1 i32; ps2 i32; taps u32; taps1 u32; taps2 u32; ts0 i32; ts1 i32; ts2 i32; lim0 u32; lim1 u32; lim2 u32; x_image u32; x_channel u32; x_group u32; l_row u32; l_group u32; l_channel u32; ls0 u32; ls1 u32; ls2 u32; y_image u32; y_row u32; y_group u32; ys0 u32; ys1 u32; ys2 u32; y_slice u32; chunk u32; biased u32
-//: MAP = gather weight
-var<workgroup> left: array<vec4<y_t>, 272>;
-var<workgroup> right: array<vec4<y_t>, 272>;
+// The next 16 steps, noted where all invocations can read them; elements and vectors of four, 0 outside.
 var<workgroup> steps: array<vec4<i32>, 16>;
 var<workgroup> lefts: array<u32, 16>;
 fn note(l: u32, k: u32, end: u32) {
     if l >= 16u { return; }
     steps[l] = vec4<i32>(0, OUTSIDE, OUTSIDE, OUTSIDE);
-    lefts[l] = 0xffffffffu;
+    lefts[l] = NONE;
     if k + l < end {
         steps[l] = steps_$MAP(k + l);
         lefts[l] = left_$MAP(k + l);
@@ -67,13 +65,30 @@ fn x_one(base: u32, c: vec4<i32>) -> y_t {
     return y_t(0);
 }
 fn w_one(base: u32, r: u32, k: u32) -> y_t {
-    if r < p.rows && k != 0xffffffffu { return y_t(w_at(base + r * p.l_row + k)); }
+    if r < p.rows && k != NONE { return y_t(w_at(base + r * p.l_row + k)); }
     return y_t(0);
 }
 fn column(c: u32) -> vec4<i32> {
     if c < p.cols { return columns_$MAP(c); }
     return vec4<i32>(0, OUTSIDE, OUTSIDE, OUTSIDE);
 }
+fn w_four(base: u32, r: u32, k: u32) -> vec4<y_t> {
+    return vec4<y_t>(w_one(base, r, k), w_one(base, r + 1u, k), w_one(base, r + 2u, k), w_one(base, r + 3u, k));
+}
+fn columns(c: u32) -> array<vec4<i32>, 4> {
+    return array<vec4<i32>, 4>(column(c), column(c + 1u), column(c + 2u), column(c + 3u));
+}
+fn x_four(base: u32, c: array<vec4<i32>, 4>, step: vec4<i32>) -> vec4<y_t> {
+    return vec4<y_t>(x_one(base, c[0] + step), x_one(base, c[1] + step), x_one(base, c[2] + step), x_one(base, c[3] + step));
+}
+
+// Tiles of 64 x 64, 4 x 4 for each invocation, in steps of 16.
+//# conv
+//: x in any; w in any; bias in any; y out any
+//: sizes
+//: MAP = gather weight
+var<workgroup> left: array<vec4<y_t>, 272>;
+var<workgroup> right: array<vec4<y_t>, 272>;
 fn out(y0: u32, first: u32, biased: bool, r: u32, c: u32, v: vec4<y_t>) {
     if r >= p.rows { return; }
     var b = y_t(0);
@@ -100,10 +115,7 @@ fn group(g: u32, l: u32) {
     let tx = l % 16u;
     let ty = l / 16u;
     // The left operand is read along k, the right one along the columns.
-    let q0 = column(c0 + tx * 4u);
-    let q1 = column(c0 + tx * 4u + 1u);
-    let q2 = column(c0 + tx * 4u + 2u);
-    let q3 = column(c0 + tx * 4u + 3u);
+    let q = columns(c0 + tx * 4u);
     var s0 = vec4<y_t>(y_t(0));
     var s1 = vec4<y_t>(y_t(0));
     var s2 = vec4<y_t>(y_t(0));
@@ -112,10 +124,10 @@ fn group(g: u32, l: u32) {
         note(l, k, end);
         workgroupBarrier();
         let at = steps[ty];
-        right[ty * 17u + tx] = vec4<y_t>(x_one(x0, q0 + at), x_one(x0, q1 + at), x_one(x0, q2 + at), x_one(x0, q3 + at));
+        right[ty * 17u + tx] = x_four(x0, q, at);
         let lk = lefts[tx];
         let r = r0 + ty * 4u;
-        left[tx * 17u + ty] = vec4<y_t>(w_one(w0, r, lk), w_one(w0, r + 1u, lk), w_one(w0, r + 2u, lk), w_one(w0, r + 3u, lk));
+        left[tx * 17u + ty] = w_four(w0, r, lk);
         workgroupBarrier();
         for (var i = 0u; i < 16u; i++) {
             let u = left[i * 17u + ty];
@@ -140,7 +152,7 @@ fn group(g: u32, l: u32) {
 // Tiles of 128 x 128 (HIGH = 32) or 64 x 256 (HIGH = 16), 8 x 8 for each invocation, in steps of 16.
 //# conv_large
 //: x in float; w in float; bias in float; y out float
-//: rows u32; cols u32; len u32; groups u32; plane u32; grid1 u32; grid2 u32; base0 i32; base1 i32; base2 i32; ps0 i32; ps1 i32; ps2 i32; taps u32; taps1 u32; taps2 u32; ts0 i32; ts1 i32; ts2 i32; lim0 u32; lim1 u32; lim2 u32; x_image u32; x_channel u32; x_group u32; l_row u32; l_group u32; l_channel u32; ls0 u32; ls1 u32; ls2 u32; y_image u32; y_row u32; y_group u32; ys0 u32; ys1 u32; ys2 u32; y_slice u32; chunk u32; biased u32
+//: sizes
 //: MAP = gather weight
 //: HIGH = 32 16
 // Vectors of four in a tile's rows and columns; one more than these lies between steps, so that they start in different banks.
@@ -148,47 +160,19 @@ const HIGH: u32 = $HIGHu;
 const WIDE: u32 = 1024u / HIGH;
 var<workgroup> left: array<vec4<f32>, (HIGH + 1u) * 16u>;
 var<workgroup> right: array<vec4<f32>, (WIDE + 1u) * 16u>;
-var<workgroup> steps: array<vec4<i32>, 16>;
-var<workgroup> lefts: array<u32, 16>;
-fn note(l: u32, k: u32, end: u32) {
-    if l >= 16u { return; }
-    var s = vec4<i32>(0, OUTSIDE, OUTSIDE, OUTSIDE);
-    var t = 0xffffffffu;
-    if k + l < end {
-        s = steps_$MAP(k + l);
-        t = left_$MAP(k + l);
-    }
-    steps[l] = s;
-    lefts[l] = t;
-}
-fn x_one(base: u32, c: vec4<i32>) -> f32 {
-    if inside(c) { return x_at(base + u32(c.x)); }
-    return 0.0;
-}
-fn w_one(base: u32, r: u32, k: u32) -> f32 {
-    if r < p.rows && k != 0xffffffffu { return w_at(base + r * p.l_row + k); }
-    return 0.0;
-}
-fn w_four(base: u32, r: u32, k: u32) -> vec4<f32> {
-    return vec4<f32>(w_one(base, r, k), w_one(base, r + 1u, k), w_one(base, r + 2u, k), w_one(base, r + 3u, k));
-}
-fn column(c: u32) -> vec4<i32> {
-    if c < p.cols { return columns_$MAP(c); }
-    return vec4<i32>(0, OUTSIDE, OUTSIDE, OUTSIDE);
-}
 fn out(y0: u32, first: u32, biased: bool, r: u32, at: vec4<u32>, v: vec4<f32>) {
     if r >= p.rows { return; }
     var b = 0.0;
     if biased { b = bias_at(first + r); }
     let to = y0 + r * p.y_row;
-    if at.x != 0xffffffffu { y_set(to + at.x, v.x + b); }
-    if at.y != 0xffffffffu { y_set(to + at.y, v.y + b); }
-    if at.z != 0xffffffffu { y_set(to + at.z, v.z + b); }
-    if at.w != 0xffffffffu { y_set(to + at.w, v.w + b); }
+    if at.x != NONE { y_set(to + at.x, v.x + b); }
+    if at.y != NONE { y_set(to + at.y, v.y + b); }
+    if at.z != NONE { y_set(to + at.z, v.z + b); }
+    if at.w != NONE { y_set(to + at.w, v.w + b); }
 }
 fn place(c: u32) -> u32 {
     if c < p.cols { return place_$MAP(c); }
-    return 0xffffffffu;
+    return NONE;
 }
 fn group(g: u32, l: u32) {
     let tall = (p.rows + HIGH * 4u - 1u) / (HIGH * 4u);
@@ -209,10 +193,7 @@ fn group(g: u32, l: u32) {
     const APART: u32 = 256u / WIDE;
     let ak = l % 16u;
     let am = l / 16u;
-    let q0 = column(c0 + bn * 4u);
-    let q1 = column(c0 + bn * 4u + 1u);
-    let q2 = column(c0 + bn * 4u + 2u);
-    let q3 = column(c0 + bn * 4u + 3u);
+    let q = columns(c0 + bn * 4u);
     // 32 invocations side by side compute 32 rows by 64 columns.
     let warp = l / 32u;
     let tx = warp % (WIDE / 16u) * 16u + l % 8u;
@@ -233,7 +214,7 @@ fn group(g: u32, l: u32) {
         if HIGH == 32u { left[ak * (HIGH + 1u) + am + 16u] = w_four(w0, r0 + am * 4u + 64u, lk); }
         for (var i = bk; i < 16u; i += APART) {
             let at = steps[i];
-            right[i * (WIDE + 1u) + bn] = vec4<f32>(x_one(x0, q0 + at), x_one(x0, q1 + at), x_one(x0, q2 + at), x_one(x0, q3 + at));
+            right[i * (WIDE + 1u) + bn] = x_four(x0, q, at);
         }
         workgroupBarrier();
         for (var i = 0u; i < 16u; i++) {
@@ -272,7 +253,7 @@ fn group(g: u32, l: u32) {
 // columns of all rows of all groups.
 //# conv_direct
 //: x in any; w in any; bias in any; y out any
-//: rows u32; cols u32; len u32; groups u32; plane u32; grid1 u32; grid2 u32; base0 i32; base1 i32; base2 i32; ps0 i32; ps1 i32; ps2 i32; taps u32; taps1 u32; taps2 u32; ts0 i32; ts1 i32; ts2 i32; lim0 u32; lim1 u32; lim2 u32; x_image u32; x_channel u32; x_group u32; l_row u32; l_group u32; l_channel u32; ls0 u32; ls1 u32; ls2 u32; y_image u32; y_row u32; y_group u32; ys0 u32; ys1 u32; ys2 u32; y_slice u32; chunk u32; biased u32
+//: sizes
 fn element(i: u32) {
     let c = i % p.cols;
     let r = i / p.cols % p.rows;
@@ -306,7 +287,7 @@ fn element(i: u32) {
 // The weight's side where there is little of it: a workgroup for each element and slice.
 //# conv_weight_direct
 //: x in any; w in any; bias in any; y out any
-//: rows u32; cols u32; len u32; groups u32; plane u32; grid1 u32; grid2 u32; base0 i32; base1 i32; base2 i32; ps0 i32; ps1 i32; ps2 i32; taps u32; taps1 u32; taps2 u32; ts0 i32; ts1 i32; ts2 i32; lim0 u32; lim1 u32; lim2 u32; x_image u32; x_channel u32; x_group u32; l_row u32; l_group u32; l_channel u32; ls0 u32; ls1 u32; ls2 u32; y_image u32; y_row u32; y_group u32; ys0 u32; ys1 u32; ys2 u32; y_slice u32; chunk u32; biased u32
+//: sizes
 var<workgroup> part: array<y_t, 256>;
 fn group(g: u32, l: u32) {
     let c = g % p.cols;

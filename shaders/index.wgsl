@@ -2,6 +2,9 @@
 //
 // A place is the sum of what the dimensions give and `step` times the index. Dimensions are numbered from the innermost one;
 // each has strides for three tensors: `a` for the one that is indexed, `b` for the index, `c` for values.
+//= axes: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32
+//= axes: a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32
+//= axes: size u32; step u32; wrap u32; code u32
 
 const NONE: u32 = 0xffffffffu;
 
@@ -41,11 +44,18 @@ fn position(v: index_t) -> u32 {
     return u32(w);
 }
 
+// Two values with one target, of the type that the section calls sum_t.
+fn merge_set(a: sum_t, b: sum_t) -> sum_t { return b; }
+fn merge_add(a: sum_t, b: sum_t) -> sum_t { return a + b; }
+fn merge_mul(a: sum_t, b: sum_t) -> sum_t { return a * b; }
+fn merge_max(a: sum_t, b: sum_t) -> sum_t { return select(b, a, a >= b || rg_isnan(f32(a))); }
+fn merge_min(a: sum_t, b: sum_t) -> sum_t { return select(b, a, a <= b || rg_isnan(f32(a))); }
+
 // y[c] = x[place]
 
 //# index_read
 //: x in any; index in index; y out any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
+//: axes
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -57,7 +67,7 @@ fn element(k: u32) {
 
 //# index_write
 //: index in index; v in any; y out any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
+//: axes
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -69,7 +79,7 @@ fn element(k: u32) {
 
 //# index_claim
 //: index in index; winner atomic; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
+//: axes
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -81,7 +91,7 @@ fn element(k: u32) {
 
 //# index_win
 //: index in index; v in any; winner in int32; y out any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; claim u32
+//: axes; claim u32
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -93,14 +103,10 @@ fn element(k: u32) {
 
 //# index_each
 //: index in index; v in any; y inout any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; length u32; next u32; value u32
+//: axes; length u32; next u32; value u32
 //: RANK = 2 3 6
 //: OP = set add mul max min
-fn merge_set(a: y_t, b: y_t) -> y_t { return b; }
-fn merge_add(a: y_t, b: y_t) -> y_t { return a + b; }
-fn merge_mul(a: y_t, b: y_t) -> y_t { return a * b; }
-fn merge_max(a: y_t, b: y_t) -> y_t { return select(b, a, a >= b || rg_isnan(f32(a))); }
-fn merge_min(a: y_t, b: y_t) -> y_t { return select(b, a, a <= b || rg_isnan(f32(a))); }
+alias sum_t = y_t;
 fn element(k: u32) {
     let o = place(k);
     for (var i = 0u; i < p.length; i++) {
@@ -116,7 +122,7 @@ fn element(k: u32) {
 
 //# index_keys
 //: index in index; key out int32; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32
+//: axes
 //: RANK = 2 3 6
 fn element(k: u32) {
     let o = place(k);
@@ -130,14 +136,10 @@ fn element(k: u32) {
 
 //# index_runs
 //: index in index; order in int32; v in any; y inout any; head out float32 int32 int64 float64; tail out float32 int32 int64 float64; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; length u32; others u32; value u32
+//: axes; length u32; others u32; value u32
 //: RANK = 2 3 6
 //: OP = add mul max min
-fn merge_set(a: head_t, b: head_t) -> head_t { return b; }
-fn merge_add(a: head_t, b: head_t) -> head_t { return a + b; }
-fn merge_mul(a: head_t, b: head_t) -> head_t { return a * b; }
-fn merge_max(a: head_t, b: head_t) -> head_t { return select(b, a, a >= b || rg_isnan(f32(a))); }
-fn merge_min(a: head_t, b: head_t) -> head_t { return select(b, a, a <= b || rg_isnan(f32(a))); }
+alias sum_t = head_t;
 fn done(at: u32, v: head_t) {
     y_set(at, y_t(merge_$OP(head_t(y_at(at)), v)));
 }
@@ -170,14 +172,10 @@ fn element(e: u32) {
 
 //# index_join
 //: index in index; head in float32 int32 int64 float64; tail in float32 int32 int64 float64; y inout any; fault atomic
-//: d0 u32; d1 u32; d2 u32; d3 u32; d4 u32; a0 u32; b0 u32; c0 u32; a1 u32; b1 u32; c1 u32; a2 u32; b2 u32; c2 u32; a3 u32; b3 u32; c3 u32; a4 u32; b4 u32; c4 u32; a5 u32; b5 u32; c5 u32; size u32; step u32; wrap u32; code u32; length u32; others u32
+//: axes; length u32; others u32
 //: RANK = 2 3 6
 //: OP = add mul max min
-fn merge_set(a: head_t, b: head_t) -> head_t { return b; }
-fn merge_add(a: head_t, b: head_t) -> head_t { return a + b; }
-fn merge_mul(a: head_t, b: head_t) -> head_t { return a * b; }
-fn merge_max(a: head_t, b: head_t) -> head_t { return select(b, a, a >= b || rg_isnan(f32(a))); }
-fn merge_min(a: head_t, b: head_t) -> head_t { return select(b, a, a <= b || rg_isnan(f32(a))); }
+alias sum_t = head_t;
 fn element(e: u32) {
     let start = (e / p.others) * 64u;
     var end = start + 64u;

@@ -2,6 +2,9 @@
 // y[b, r, c] = start + sum over k of a[b, r, k] * b[b, k, c], in float32 for floats and exactly for integers.
 // A large sum over k is cut into slices, whose results lie behind each other in y (`ys` apart) and are added by
 // `matmul_join`. All kernels here take the same parameters.
+//= sizes: rows u32; cols u32; len u32; ar u32; ac u32; br u32; bc u32; yr u32; yc u32; ir u32; ic u32; ys u32
+//= sizes: s1 u32; s2 u32; a0 u32; a1 u32; a2 u32; b0 u32; b1 u32; b2 u32; y0 u32; y1 u32; y2 u32
+//= sizes: batch u32; mode u32; negate u32; chunk u32; slices u32; side u32
 
 // Workgroups next to each other take tiles from a band of rows, so that they share what they read.
 const BAND: u32 = 8u;
@@ -31,18 +34,14 @@ fn tile_of(t: u32, tall: u32, wide: u32) -> vec2<u32> {
     return vec2<u32>(band * BAND + rest % size, rest / size);
 }
 
-// Tiles of 64 x 64, 4 x 4 for each invocation, in steps of 16.
-//# matmul
-//: a in any; b in any; init in any; y out any
-//: rows u32; cols u32; len u32; ar u32; ac u32; br u32; bc u32; yr u32; yc u32; ir u32; ic u32; ys u32; s1 u32; s2 u32; a0 u32; a1 u32; a2 u32; b0 u32; b1 u32; b2 u32; y0 u32; y1 u32; y2 u32; batch u32; mode u32; negate u32; chunk u32; slices u32; side u32
-var<workgroup> left: array<vec4<y_t>, 272>;
-var<workgroup> right: array<vec4<y_t>, 272>;
+// Elements and vectors of four, 0 outside of the matrices; what is outside of the result is left out. A section says by WHOLE
+// whether all of its tiles and steps are full.
 fn a_one(base: u32, r: u32, k: u32, end: u32) -> y_t {
-    if r < p.rows && k < end { return y_t(a_at(base + r * p.ar + k * p.ac)); }
+    if WHOLE || (r < p.rows && k < end) { return y_t(a_at(base + r * p.ar + k * p.ac)); }
     return y_t(0);
 }
 fn b_one(base: u32, k: u32, c: u32, end: u32) -> y_t {
-    if c < p.cols && k < end { return y_t(b_at(base + k * p.br + c * p.bc)); }
+    if WHOLE || (c < p.cols && k < end) { return y_t(b_at(base + k * p.br + c * p.bc)); }
     return y_t(0);
 }
 fn a_four(base: u32, r: u32, k: u32, end: u32) -> vec4<y_t> {
@@ -52,14 +51,24 @@ fn b_four(base: u32, k: u32, c: u32, end: u32) -> vec4<y_t> {
     return vec4<y_t>(b_one(base, k, c, end), b_one(base, k, c + 1u, end), b_one(base, k, c + 2u, end), b_one(base, k, c + 3u, end));
 }
 fn one_out(y0: u32, r: u32, c: u32, v: y_t) {
-    if c < p.cols { finish(y0 + r * p.yr + c * p.yc, r * p.ir + c * p.ic, v); }
+    if WHOLE || c < p.cols { finish(y0 + r * p.yr + c * p.yc, r * p.ir + c * p.ic, v); }
 }
-fn row_out(y0: u32, r: u32, c: u32, v: vec4<y_t>) {
-    if r >= p.rows { return; }
+fn four_out(y0: u32, r: u32, c: u32, v: vec4<y_t>) {
     one_out(y0, r, c, v.x);
     one_out(y0, r, c + 1u, v.y);
     one_out(y0, r, c + 2u, v.z);
     one_out(y0, r, c + 3u, v.w);
+}
+
+// Tiles of 64 x 64, 4 x 4 for each invocation, in steps of 16.
+//# matmul
+//: a in any; b in any; init in any; y out any
+//: sizes
+var<workgroup> left: array<vec4<y_t>, 272>;
+var<workgroup> right: array<vec4<y_t>, 272>;
+const WHOLE: bool = false;
+fn row_out(y0: u32, r: u32, c: u32, v: vec4<y_t>) {
+    if r < p.rows { four_out(y0, r, c, v); }
 }
 fn group(g: u32, l: u32) {
     let tall = (p.rows + 63u) / 64u;
@@ -114,38 +123,15 @@ fn group(g: u32, l: u32) {
     row_out(y0, r + 3u, c, z);
 }
 
-// Tiles of 128 x 128, 8 x 8 for each invocation, in steps of 16. `WHOLE` says that all tiles and steps are full.
+// Tiles of 128 x 128, 8 x 8 for each invocation, in steps of 16.
 //# matmul_large
 //: a in float; b in float; init in float; y out float
-//: rows u32; cols u32; len u32; ar u32; ac u32; br u32; bc u32; yr u32; yc u32; ir u32; ic u32; ys u32; s1 u32; s2 u32; a0 u32; a1 u32; a2 u32; b0 u32; b1 u32; b2 u32; y0 u32; y1 u32; y2 u32; batch u32; mode u32; negate u32; chunk u32; slices u32; side u32
+//: sizes
 //: WHOLE = true false
 const WHOLE: bool = $WHOLE;
 // Rows of 32 vectors and one more, so that columns lie in different banks.
 var<workgroup> left: array<vec4<f32>, 528>;
 var<workgroup> right: array<vec4<f32>, 528>;
-fn a_one(base: u32, r: u32, k: u32, end: u32) -> f32 {
-    if WHOLE || (r < p.rows && k < end) { return a_at(base + r * p.ar + k * p.ac); }
-    return 0.0;
-}
-fn b_one(base: u32, k: u32, c: u32, end: u32) -> f32 {
-    if WHOLE || (c < p.cols && k < end) { return b_at(base + k * p.br + c * p.bc); }
-    return 0.0;
-}
-fn a_four(base: u32, r: u32, k: u32, end: u32) -> vec4<f32> {
-    return vec4<f32>(a_one(base, r, k, end), a_one(base, r + 1u, k, end), a_one(base, r + 2u, k, end), a_one(base, r + 3u, k, end));
-}
-fn b_four(base: u32, k: u32, c: u32, end: u32) -> vec4<f32> {
-    return vec4<f32>(b_one(base, k, c, end), b_one(base, k, c + 1u, end), b_one(base, k, c + 2u, end), b_one(base, k, c + 3u, end));
-}
-fn one_out(y0: u32, r: u32, c: u32, v: f32) {
-    if WHOLE || c < p.cols { finish(y0 + r * p.yr + c * p.yc, r * p.ir + c * p.ic, v); }
-}
-fn four_out(y0: u32, r: u32, c: u32, v: vec4<f32>) {
-    one_out(y0, r, c, v.x);
-    one_out(y0, r, c + 1u, v.y);
-    one_out(y0, r, c + 2u, v.z);
-    one_out(y0, r, c + 3u, v.w);
-}
 fn row_out(y0: u32, r: u32, c: u32, v: vec4<f32>, w: vec4<f32>) {
     if !WHOLE && r >= p.rows { return; }
     four_out(y0, r, c, v);
@@ -234,7 +220,7 @@ fn group(g: u32, l: u32) {
 // One column: `side` invocations share a row's sum.
 //# matvec
 //: a in any; b in any; init in any; y out any
-//: rows u32; cols u32; len u32; ar u32; ac u32; br u32; bc u32; yr u32; yc u32; ir u32; ic u32; ys u32; s1 u32; s2 u32; a0 u32; a1 u32; a2 u32; b0 u32; b1 u32; b2 u32; y0 u32; y1 u32; y2 u32; batch u32; mode u32; negate u32; chunk u32; slices u32; side u32
+//: sizes
 var<workgroup> part: array<y_t, 256>;
 fn group(g: u32, l: u32) {
     let high = 256u / p.side;
@@ -287,7 +273,7 @@ fn group(g: u32, l: u32) {
 // Two to eight columns, likewise.
 //# matfew
 //: a in any; b in any; init in any; y out any
-//: rows u32; cols u32; len u32; ar u32; ac u32; br u32; bc u32; yr u32; yc u32; ir u32; ic u32; ys u32; s1 u32; s2 u32; a0 u32; a1 u32; a2 u32; b0 u32; b1 u32; b2 u32; y0 u32; y1 u32; y2 u32; batch u32; mode u32; negate u32; chunk u32; slices u32; side u32
+//: sizes
 var<workgroup> part: array<vec4<y_t>, 512>;
 fn four(at: u32, c: u32) -> vec4<y_t> {
     let last = p.cols - 1u;
@@ -298,15 +284,7 @@ fn four(at: u32, c: u32) -> vec4<y_t> {
         y_t(b_at(at + min(c + 3u, last) * p.bc))
     );
 }
-fn one_out(y0: u32, r: u32, c: u32, v: y_t) {
-    if c < p.cols { finish(y0 + r * p.yr + c * p.yc, r * p.ir + c * p.ic, v); }
-}
-fn four_out(y0: u32, r: u32, c: u32, v: vec4<y_t>) {
-    one_out(y0, r, c, v.x);
-    one_out(y0, r, c + 1u, v.y);
-    one_out(y0, r, c + 2u, v.z);
-    one_out(y0, r, c + 3u, v.w);
-}
+const WHOLE: bool = false;
 fn group(g: u32, l: u32) {
     let high = 256u / p.side;
     let blocks = (p.rows + high - 1u) / high;
@@ -350,7 +328,7 @@ fn group(g: u32, l: u32) {
 // The slices of a sum together, in their order; an index is one of batch, row, column.
 //# matmul_join
 //: a in any; init in any; y out any
-//: rows u32; cols u32; len u32; ar u32; ac u32; br u32; bc u32; yr u32; yc u32; ir u32; ic u32; ys u32; s1 u32; s2 u32; a0 u32; a1 u32; a2 u32; b0 u32; b1 u32; b2 u32; y0 u32; y1 u32; y2 u32; batch u32; mode u32; negate u32; chunk u32; slices u32; side u32
+//: sizes
 fn element(i: u32) {
     var s = a_at(i);
     for (var k = 1u; k < p.slices; k++) { s = s + a_at(k * p.n + i); }

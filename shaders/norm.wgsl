@@ -1,32 +1,25 @@
 // Norms. Layer and RMS norm work on rows of `len` elements as softmax does (LANES, KEEP). Batch, group and instance norm work
 // on groups of segments: group `i` has `size / inner` segments of `inner` elements, the first one `i * skip`, one `step` after
 // the other; a group is cut into `parts` chunks of a fixed size, whose results are joined in order.
+//= walk: groups u32; size u32; inner u32; step u32; skip u32; parts u32; chunk u32
 
 // Bits of `flags`.
 const WEIGHT: u32 = 1u;
 const BIAS: u32 = 2u;
 const CENTER: u32 = 4u;
 
-// The sum over the lanes of every row of a workgroup; all invocations call it, `at` is the own place, `first` the row's.
-var<workgroup> lanes: array<f32, 256>;
-fn lane_sum(v: f32, at: u32, lane: u32, width: u32) -> f32 {
-    workgroupBarrier();
-    lanes[at] = v;
-    for (var step = width / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if lane < step { lanes[at] = lanes[at] + lanes[at + step]; }
-    }
-    workgroupBarrier();
-    return lanes[at - lane];
-}
+const LANES: u32 = $LANESu;
+const KEEP: u32 = $KEEPu;
+
+// Of segments: where element `k` of group `i` is.
+const OWN: u32 = 256u / LANES;
+fn place(i: u32, k: u32) -> u32 { return (i * p.skip + (k / p.inner) * p.step) * p.inner + k % p.inner; }
 
 //# norm_rows
 //: x in float; w in float; b in float; y out float32; mean out float32; rstd out float32
 //: rows u32; len u32; eps f32; flags u32
 //: LANES = 1 8 32 256
 //: KEEP = 1 4 16
-const LANES: u32 = $LANESu;
-const KEEP: u32 = $KEEPu;
 fn put(at: u32, i: u32, v: f32) {
     var r = v;
     if (p.flags & WEIGHT) != 0u { r *= w_at(i); }
@@ -55,7 +48,7 @@ fn group(g: u32, l: u32) {
             for (var i = lane; i < p.len; i += LANES) { sum += x_at(first + i); }
         }
     }
-    var m = lane_sum(sum, l, lane, LANES) / n;
+    var m = rg_lane_sum(sum, l, lane, LANES) / n;
     if (p.flags & CENTER) == 0u { m = 0.0; }
     sum = 0.0;
     if there {
@@ -70,7 +63,7 @@ fn group(g: u32, l: u32) {
             }
         }
     }
-    let s = 1.0 / rg_sqrt(lane_sum(sum, l, lane, LANES) / n + p.eps);
+    let s = 1.0 / rg_sqrt(rg_lane_sum(sum, l, lane, LANES) / n + p.eps);
     if !there { return; }
     if lane == 0u {
         mean_set(row, m);
@@ -91,8 +84,6 @@ fn group(g: u32, l: u32) {
 //: rows u32; len u32; flags u32; g_step u32
 //: LANES = 1 8 32 256
 //: KEEP = 1 4 16
-const LANES: u32 = $LANESu;
-const KEEP: u32 = $KEEPu;
 fn incoming(row: u32, i: u32) -> f32 {
     var v = g_at(row * p.g_step + i);
     if (p.flags & WEIGHT) != 0u { v *= w_at(i); }
@@ -132,8 +123,8 @@ fn group(gr: u32, l: u32) {
             }
         }
     }
-    var a = lane_sum(sum, l, lane, LANES) / n;
-    let c = lane_sum(products, l, lane, LANES) / n;
+    var a = rg_lane_sum(sum, l, lane, LANES) / n;
+    let c = rg_lane_sum(products, l, lane, LANES) / n;
     if (p.flags & CENTER) == 0u { a = 0.0; }
     if !there { return; }
     if held {
@@ -169,34 +160,31 @@ fn element(e: u32) {
 
 //# group_moments
 //: x in float; out out float32
-//: groups u32; size u32; inner u32; step u32; skip u32; parts u32; chunk u32
+//: walk
 //: LANES = 8 256
 // Mean and sum of squared distances from it of the chunks of groups: result (group, part, 2). With fewer lanes than
 // invocations, neighbours are of different groups: the columns of a matrix.
-const LANES: u32 = $LANESu;
-const OWN: u32 = 256u / LANES;
-fn at(i: u32, k: u32) -> u32 { return (i * p.skip + (k / p.inner) * p.step) * p.inner + k % p.inner; }
 fn group(g: u32, l: u32) {
     let part = g % p.parts;
     let i = (g / p.parts) * OWN + l % OWN;
     let lane = l / OWN;
-    let place = (l % OWN) * LANES + lane;
+    let own = (l % OWN) * LANES + lane;
     let start = part * p.chunk;
     let to = select(start, min(start + p.chunk, p.size), i < p.groups);
     let n = f32(min(start + p.chunk, p.size) - start);
     var sum = 0.0;
-    for (var k = start + lane; k < to; k += LANES) { sum += x_at(at(i, k)); }
-    let m = lane_sum(sum, place, lane, LANES) / n;
+    for (var k = start + lane; k < to; k += LANES) { sum += x_at(place(i, k)); }
+    let m = rg_lane_sum(sum, own, lane, LANES) / n;
     sum = 0.0;
     // What rounding left of the mean is taken out of the squares.
     var rest = 0.0;
     for (var k = start + lane; k < to; k += LANES) {
-        let d = x_at(at(i, k)) - m;
+        let d = x_at(place(i, k)) - m;
         sum += d * d;
         rest += d;
     }
-    let squares = lane_sum(sum, place, lane, LANES);
-    let r = lane_sum(rest, place, lane, LANES) / n;
+    let squares = rg_lane_sum(sum, own, lane, LANES);
+    let r = rg_lane_sum(rest, own, lane, LANES) / n;
     if lane == 0u && i < p.groups {
         out_set((i * p.parts + part) * 2u, m + r);
         out_set((i * p.parts + part) * 2u + 1u, squares - n * r * r);
@@ -252,18 +240,15 @@ fn element(e: u32) {
 
 //# group_sums
 //: x in float; g in float; mean in float32; out out float32
-//: groups u32; size u32; inner u32; step u32; skip u32; parts u32; chunk u32; count u32
+//: walk; count u32
 //: LANES = 8 256
 // Sums of g (x - mean) and of g over the chunks of groups: result (products or plain, group, part). These groups are channels
 // of all samples, or of single ones where `count` of them share a mean.
-const LANES: u32 = $LANESu;
-const OWN: u32 = 256u / LANES;
-fn at(i: u32, k: u32) -> u32 { return (i * p.skip + (k / p.inner) * p.step) * p.inner + k % p.inner; }
 fn group(gr: u32, l: u32) {
     let part = gr % p.parts;
     let i = (gr / p.parts) * OWN + l % OWN;
     let lane = l / OWN;
-    let place = (l % OWN) * LANES + lane;
+    let own = (l % OWN) * LANES + lane;
     let start = part * p.chunk;
     let to = select(start, min(start + p.chunk, p.size), i < p.groups);
     var m = 0.0;
@@ -271,12 +256,12 @@ fn group(gr: u32, l: u32) {
     var products = 0.0;
     var plain = 0.0;
     for (var k = start + lane; k < to; k += LANES) {
-        let v = g_at(at(i, k));
+        let v = g_at(place(i, k));
         plain += v;
-        products += v * (x_at(at(i, k)) - m);
+        products += v * (x_at(place(i, k)) - m);
     }
-    products = lane_sum(products, place, lane, LANES);
-    plain = lane_sum(plain, place, lane, LANES);
+    products = rg_lane_sum(products, own, lane, LANES);
+    plain = rg_lane_sum(plain, own, lane, LANES);
     if lane == 0u && i < p.groups {
         out_set(i * p.parts + part, products);
         out_set((p.groups + i) * p.parts + part, plain);

@@ -1,5 +1,6 @@
 // Optimiser steps: parameter, gradient and states of each element are read and written once. The rules, and the order of
 // their operations, are those of `src/cpu/optim.rs`. Slots of states that a rule does not have are not touched.
+//= decay: maximize u32; weight f32; shrink f32
 
 // The parameter and the gradient after what all rules share.
 fn decayed(v: f32, g: f32, maximize: u32, weight: f32, shrink: f32) -> vec2<f32> {
@@ -15,7 +16,7 @@ fn larger(x: f32, y: f32) -> f32 { return select(x, y, y > x || rg_isnan(y)); }
 
 //# sgd
 //: v inout float; g in float; a inout float
-//: maximize u32; weight f32; shrink f32; lr f32; momentum f32; gain f32; nesterov u32; first u32
+//: decay; lr f32; momentum f32; gain f32; nesterov u32; first u32
 //: MOMENTUM = true false
 fn element(i: u32) {
     let d = decayed(v_at(i), g_at(i), p.maximize, p.weight, p.shrink);
@@ -31,7 +32,7 @@ fn element(i: u32) {
 
 //# adam
 //: v inout float; g in float; a inout float; b inout float; c inout float
-//: maximize u32; weight f32; shrink f32; weight1 f32; beta2 f32; weight2 f32; step_size f32; correction2 f32; eps f32
+//: decay; weight1 f32; beta2 f32; weight2 f32; step_size f32; correction2 f32; eps f32
 //: AMSGRAD = true false
 fn element(i: u32) {
     let d = decayed(v_at(i), g_at(i), p.maximize, p.weight, p.shrink);
@@ -48,7 +49,7 @@ fn element(i: u32) {
 
 //# adamax
 //: v inout float; g in float; a inout float; b inout float
-//: maximize u32; weight f32; shrink f32; weight1 f32; beta2 f32; eps f32; step_size f32
+//: decay; weight1 f32; beta2 f32; eps f32; step_size f32
 fn element(i: u32) {
     let d = decayed(v_at(i), g_at(i), p.maximize, p.weight, p.shrink);
     let m = lerp(a_at(i), d.y, p.weight1);
@@ -60,7 +61,7 @@ fn element(i: u32) {
 
 //# nadam
 //: v inout float; g in float; a inout float; b inout float
-//: maximize u32; weight f32; shrink f32; weight1 f32; beta2 f32; weight2 f32; correction2 f32; eps f32; of_grad f32; of_moment f32
+//: decay; weight1 f32; beta2 f32; weight2 f32; correction2 f32; eps f32; of_grad f32; of_moment f32
 fn element(i: u32) {
     let d = decayed(v_at(i), g_at(i), p.maximize, p.weight, p.shrink);
     let m = lerp(a_at(i), d.y, p.weight1);
@@ -73,7 +74,7 @@ fn element(i: u32) {
 
 //# radam
 //: v inout float; g in float; a inout float; b inout float
-//: maximize u32; weight f32; shrink f32; weight1 f32; beta2 f32; weight2 f32; correction1 f32; correction2 f32; lr f32; eps f32; adaptive u32; rect f32
+//: decay; weight1 f32; beta2 f32; weight2 f32; correction1 f32; correction2 f32; lr f32; eps f32; adaptive u32; rect f32
 fn element(i: u32) {
     let d = decayed(v_at(i), g_at(i), p.maximize, p.weight, p.shrink);
     let m = lerp(a_at(i), d.y, p.weight1);
@@ -88,7 +89,7 @@ fn element(i: u32) {
 // The states: mean square, then the mean where `CENTERED`, then the buffer where `MOMENTUM`.
 //# rmsprop
 //: v inout float; g in float; a inout float; b inout float; c inout float
-//: maximize u32; weight f32; shrink f32; alpha f32; share f32; eps f32; momentum f32; lr f32
+//: decay; alpha f32; share f32; eps f32; momentum f32; lr f32
 //: CENTERED = true false
 //: MOMENTUM = true false
 fn element(i: u32) {
@@ -116,7 +117,7 @@ fn element(i: u32) {
 
 //# adagrad
 //: v inout float; g in float; a inout float
-//: maximize u32; weight f32; shrink f32; lr f32; eps f32
+//: decay; lr f32; eps f32
 fn element(i: u32) {
     let d = decayed(v_at(i), g_at(i), p.maximize, p.weight, p.shrink);
     let s = a_at(i) + d.y * d.y;

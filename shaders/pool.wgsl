@@ -1,5 +1,7 @@
 // Pooling of planes of depth, height and width (z, y, x): `n` sizes of the input, `m` of the output, windows of `k` elements
 // `d` apart, a step of `s` and padding of `o`; adaptive windows cut the input into m pieces that may overlap.
+//= windows: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32
+//= windows: s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32
 
 // Of window `i`: the first element inside of the input, the end of them, and its length where padding counts.
 fn window(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32, d: u32) -> vec3<u32> {
@@ -23,7 +25,7 @@ fn seen(i: u32, n: u32, m: u32, k: u32, s: u32, o: u32, d: u32) -> vec2<u32> {
 
 //# max_pool
 //: x in number; y out number; places out int64 int32 float32
-//: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32
+//: windows
 //: PLACES = 0 1
 fn element(e: u32) {
     let ox = e % p.m_x;
@@ -57,7 +59,7 @@ fn element(e: u32) {
 
 //# max_pool_backward
 //: g in float; places in int64; dx out float32
-//: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32
+//: windows
 // An element of the input gets the gradients of the windows that it is the maximum of.
 fn element(e: u32) {
     let x = e % p.n_x;
@@ -82,7 +84,7 @@ fn element(e: u32) {
 
 //# avg_pool
 //: x in float int64; y out float32 int64
-//: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32; divide u32; divisor i32
+//: windows; divide u32; divisor i32
 fn element(e: u32) {
     let wx = window(e % p.m_x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);
     let wy = window((e / p.m_x) % p.m_y, p.n_y, p.m_y, p.k_y, p.s_y, p.o_y, p.d_y);
@@ -107,7 +109,7 @@ fn element(e: u32) {
 
 //# avg_pool_backward
 //: g in float; dx out float32
-//: n_z u32; n_y u32; n_x u32; m_z u32; m_y u32; m_x u32; k_z u32; k_y u32; k_x u32; s_z u32; s_y u32; s_x u32; o_z u32; o_y u32; o_x u32; d_z u32; d_y u32; d_x u32; adaptive u32; divide u32; divisor i32
+//: windows; divide u32; divisor i32
 // An element of the input gets shares of the windows that it lies in.
 fn element(e: u32) {
     let sx = seen(e % p.n_x, p.n_x, p.m_x, p.k_x, p.s_x, p.o_x, p.d_x);

@@ -6,8 +6,8 @@ fn step_sum(a: y_t, v: y_t) -> y_t { return a + v; }
 fn step_squares(a: y_t, v: y_t) -> y_t { return a + v * v; }
 fn step_magnitudes(a: y_t, v: y_t) -> y_t { return a + abs(v); }
 fn step_prod(a: y_t, v: y_t) -> y_t { return a * v; }
-fn beats_max(v: y_t, a: y_t) -> bool { return v > a || (rg_odd(f32(v)) && !rg_odd(f32(a))); }
-fn beats_min(v: y_t, a: y_t) -> bool { return v < a || (rg_odd(f32(v)) && !rg_odd(f32(a))); }
+fn beats_max(v: y_t, a: y_t) -> bool { return v > a || (rg_isnan(f32(v)) && !rg_isnan(f32(a))); }
+fn beats_min(v: y_t, a: y_t) -> bool { return v < a || (rg_isnan(f32(v)) && !rg_isnan(f32(a))); }
 fn step_max(a: y_t, v: y_t) -> y_t { return select(a, v, beats_max(v, a)); }
 fn step_min(a: y_t, v: y_t) -> y_t { return select(a, v, beats_min(v, a)); }
 fn step_max_magnitude(a: y_t, v: y_t) -> y_t { return step_max(a, abs(v)); }

@@ -2,6 +2,7 @@
 // a piece of a row, 1,024 elements at a time. Long rows are cut into pieces: first each piece's total, then the running
 // totals, then the results with what came before. The sections say what a state `S` is, where it comes from and how two of
 // them join, the earlier one first; the order of joins depends on the sizes alone.
+//= sizes: mode u32; rows u32; len u32; inner u32; pieces u32; tiles u32; reverse u32
 
 const TILE: u32 = 1024u;
 // What is done: columns are rows that one invocation each goes through.
@@ -89,7 +90,7 @@ fn group(g: u32, l: u32) {
 
 //# scan
 //: x in float32 int64; total inout float32 int64; y out float32 int64
-//: mode u32; rows u32; len u32; inner u32; pieces u32; tiles u32; reverse u32
+//: sizes
 //: OP = sum prod
 alias S = x_t;
 fn start_sum() -> S { return S(0); }
@@ -105,7 +106,7 @@ fn store_total(k: u32, s: S) { total_set(k, total_t(s)); }
 
 //# scan_logaddexp
 //: x in float32; total inout float32; y out float32
-//: mode u32; rows u32; len u32; inner u32; pieces u32; tiles u32; reverse u32
+//: sizes
 alias S = f32;
 fn start() -> S { return -rg_inf(); }
 fn join(a: S, b: S) -> S { return rg_logaddexp(a, b); }
@@ -116,7 +117,7 @@ fn store_total(k: u32, s: S) { total_set(k, s); }
 
 //# scan_greatest
 //: x in index; total inout index; total_ix inout int32; y out int64
-//: mode u32; rows u32; len u32; inner u32; pieces u32; tiles u32; reverse u32
+//: sizes
 // Where the greatest key so far is, the last of equals.
 struct S { key: x_t, at: u32 }
 const NOWHERE: u32 = 0xffffffffu;
@@ -135,7 +136,7 @@ fn store_total(k: u32, s: S) {
 
 //# scan_linear
 //: a in float32; b in float32; total inout float32; total_b inout float32; y out float32
-//: mode u32; rows u32; len u32; inner u32; pieces u32; tiles u32; reverse u32
+//: sizes
 // s[i] = b[i] + a[i] s[i - 1]. A state is the map s -> b + a s of some elements in a row.
 struct S { a: f32, b: f32 }
 fn start() -> S { return S(1.0, 0.0); }

@@ -25,26 +25,44 @@ fn finite_sum(a: Stats) -> f32 {
     return a.s;
 }
 
-//# softmax
-//: x in float; y out float32
-//: rows u32; len u32; inner u32; mode u32
-//: LANES = 1 8 32 256
-//: KEEP = 1 4 16
+// What the lanes of a row have together; every invocation calls it, and `at - lane` is the row's first place.
 const LANES: u32 = $LANESu;
 const KEEP: u32 = $KEEPu;
 var<workgroup> parts: array<Stats, 256>;
-fn group(g: u32, l: u32) {
+fn row_stats(own: Stats, at: u32, lane: u32) -> Stats {
+    parts[at] = own;
+    for (var step = LANES / 2u; step > 0u; step /= 2u) {
+        workgroupBarrier();
+        if lane < step { parts[at] = add_stats(parts[at], parts[at + step]); }
+    }
+    workgroupBarrier();
+    return parts[at - lane];
+}
+
+// Where invocation `l` of workgroup `g` works: its row (there may be none), the first element of it, its lane and its place.
+struct Row { index: u32, there: bool, first: u32, lane: u32, at: u32 }
+fn row_of(g: u32, l: u32) -> Row {
     // Neighbours read neighbouring elements.
     let across = p.inner > 1u;
     let lane = select(l % LANES, l / (256u / LANES), across);
     let own = select(l / LANES, l % (256u / LANES), across);
     let row = g * (256u / LANES) + own;
-    let there = row < p.rows;
-    let first = (row / p.inner) * p.len * p.inner + row % p.inner;
+    return Row(row, row < p.rows, (row / p.inner) * p.len * p.inner + row % p.inner, lane, own * LANES + lane);
+}
+
+//# softmax
+//: x in float; y out float32
+//: rows u32; len u32; inner u32; mode u32
+//: LANES = 1 8 32 256
+//: KEEP = 1 4 16
+fn group(g: u32, l: u32) {
+    let row = row_of(g, l);
+    let lane = row.lane;
+    let first = row.first;
     let held = p.len <= LANES * KEEP;
     var keep: array<f32, KEEP>;
     var a = Stats(-rg_inf(), 0.0);
-    if there {
+    if row.there {
         if held {
             for (var k = 0u; k < KEEP; k++) {
                 let i = k * LANES + lane;
@@ -57,15 +75,8 @@ fn group(g: u32, l: u32) {
             for (var i = lane; i < p.len; i += LANES) { a = add_term(a, x_at(first + i * p.inner)); }
         }
     }
-    let at = own * LANES + lane;
-    parts[at] = a;
-    for (var step = LANES / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if lane < step { parts[at] = add_stats(parts[at], parts[at + step]); }
-    }
-    workgroupBarrier();
-    if !there { return; }
-    a = parts[own * LANES];
+    a = row_stats(a, row.at, lane);
+    if !row.there { return; }
     // mode: 0 softmax, 1 its logarithm, 2 softmax in which rows of nothing but -inf become 0.
     let nothing = p.mode == 2u && a.s == 0.0;
     let s = finite_sum(a);
@@ -96,21 +107,15 @@ fn group(g: u32, l: u32) {
 //: rows u32; len u32; inner u32; log u32
 //: LANES = 1 8 32 256
 //: KEEP = 1 4 16
-const LANES: u32 = $LANESu;
-const KEEP: u32 = $KEEPu;
-var<workgroup> parts: array<f32, 256>;
 fn group(gr: u32, l: u32) {
-    let across = p.inner > 1u;
-    let lane = select(l % LANES, l / (256u / LANES), across);
-    let own = select(l / LANES, l % (256u / LANES), across);
-    let row = gr * (256u / LANES) + own;
-    let there = row < p.rows;
-    let first = (row / p.inner) * p.len * p.inner + row % p.inner;
+    let row = row_of(gr, l);
+    let lane = row.lane;
+    let first = row.first;
     let held = p.len <= LANES * KEEP;
     var gs: array<f32, KEEP>;
     var ys: array<f32, KEEP>;
     var sum = 0.0;
-    if there {
+    if row.there {
         if held {
             for (var k = 0u; k < KEEP; k++) {
                 let i = k * LANES + lane;
@@ -127,15 +132,8 @@ fn group(gr: u32, l: u32) {
             }
         }
     }
-    let at = own * LANES + lane;
-    parts[at] = sum;
-    for (var step = LANES / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if lane < step { parts[at] = parts[at] + parts[at + step]; }
-    }
-    workgroupBarrier();
-    if !there { return; }
-    sum = parts[own * LANES];
+    sum = rg_lane_sum(sum, row.at, lane, LANES);
+    if !row.there { return; }
     if held {
         for (var k = 0u; k < KEEP; k++) {
             let i = k * LANES + lane;
@@ -159,8 +157,6 @@ fn group(gr: u32, l: u32) {
 //: x in float; y out float32
 //: rows u32; len u32
 //: LANES = 1 8 32 256
-const LANES: u32 = $LANESu;
-var<workgroup> parts: array<Stats, 256>;
 fn group(g: u32, l: u32) {
     let lane = l % LANES;
     let row = g * (256u / LANES) + l / LANES;
@@ -168,14 +164,8 @@ fn group(g: u32, l: u32) {
     if row < p.rows {
         for (var i = lane; i < p.len; i += LANES) { a = add_term(a, x_at(row * p.len + i)); }
     }
-    parts[l] = a;
-    for (var step = LANES / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if lane < step { parts[l] = add_stats(parts[l], parts[l + step]); }
-    }
-    workgroupBarrier();
+    a = row_stats(a, l, lane);
     if row < p.rows && lane == 0u {
-        a = parts[l];
         // NaN beside infinities is in the sum.
         if rg_isinf(a.m) && !rg_isnan(a.s) { y_set(row, a.m); } else { y_set(row, a.m + rg_log(a.s)); }
     }
@@ -187,9 +177,6 @@ fn group(g: u32, l: u32) {
 //: LANES = 1 8 32 256
 // The loss of every row, and for the gradient its largest number and sum. A row without a class has none. The mean of
 // x - largest is made for smoothing only.
-const LANES: u32 = $LANESu;
-var<workgroup> parts: array<Stats, 256>;
-var<workgroup> sums: array<f32, 256>;
 fn group(g: u32, l: u32) {
     let lane = l % LANES;
     let row = g * (256u / LANES) + l / LANES;
@@ -198,24 +185,13 @@ fn group(g: u32, l: u32) {
     if there {
         for (var i = lane; i < p.len; i += LANES) { a = add_term(a, x_at(row * p.len + i)); }
     }
-    parts[l] = a;
-    for (var step = LANES / 2u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if lane < step { parts[l] = add_stats(parts[l], parts[l + step]); }
-    }
-    workgroupBarrier();
-    a = parts[l - lane];
+    a = row_stats(a, l, lane);
+    var rest = 0.0;
     if p.smoothing > 0.0 {
-        var sum = 0.0;
         if there {
-            for (var i = lane; i < p.len; i += LANES) { sum += x_at(row * p.len + i) - a.m; }
+            for (var i = lane; i < p.len; i += LANES) { rest += x_at(row * p.len + i) - a.m; }
         }
-        sums[l] = sum;
-        for (var step = LANES / 2u; step > 0u; step /= 2u) {
-            workgroupBarrier();
-            if lane < step { sums[l] = sums[l] + sums[l + step]; }
-        }
-        workgroupBarrier();
+        rest = rg_lane_sum(rest, l, lane, LANES);
     }
     if !there || lane != 0u { return; }
     let s = finite_sum(a);
@@ -228,7 +204,7 @@ fn group(g: u32, l: u32) {
     }
     let ln = rg_log(s);
     var v = (ln - (x_at(row * p.len + u32(t)) - a.m)) * w_at(row);
-    if p.smoothing > 0.0 { v = v * (1.0 - p.smoothing) + (ln - sums[l] / f32(p.len)) * p.smoothing; }
+    if p.smoothing > 0.0 { v = v * (1.0 - p.smoothing) + (ln - rest / f32(p.len)) * p.smoothing; }
     loss_set(row, v);
 }
 

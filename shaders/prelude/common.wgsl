@@ -45,7 +45,19 @@ fn rg_from_f16(w: u32) -> f32 {
     return bitcast<f32>(sign | ((m << 13u) + 0x38000000u));
 }
 
-// Whether a float32 is NaN; for kernels over several types, whose integers convert to numbers.
-fn rg_odd(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+// Whether a float32 is NaN, by its bits: `v != v` is false.
+fn rg_isnan(v: f32) -> bool { return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u; }
+
+// The sum over `width` lanes, for each of the rows that share a workgroup. All invocations call it; `at` is the own place and
+// `at - lane` that of the row's first lane.
+var<workgroup> rg_lanes: array<f32, 256>;
+fn rg_lane_sum(v: f32, at: u32, lane: u32, width: u32) -> f32 {
+    workgroupBarrier();
+    rg_lanes[at] = v;
+    for (var step = width / 2u; step > 0u; step /= 2u) {
+        workgroupBarrier();
+        if lane < step { rg_lanes[at] = rg_lanes[at] + rg_lanes[at + step]; }
+    }
+    workgroupBarrier();
+    return rg_lanes[at - lane];
 }

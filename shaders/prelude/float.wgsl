@@ -6,7 +6,6 @@
 fn rg_bits(b: u32) -> f32 { return bitcast<f32>(b ^ (p.n & 0u)); }
 fn rg_nan() -> f32 { return rg_bits(0x7fc00000u); }
 fn rg_inf() -> f32 { return rg_bits(0x7f800000u); }
-fn rg_isnan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 fn rg_isinf(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u; }
 fn rg_is_nan(x: f32) -> f32 { return select(0.0, 1.0, rg_isnan(x)); }
 fn rg_is_inf(x: f32) -> f32 { return select(0.0, 1.0, rg_isinf(x)); }

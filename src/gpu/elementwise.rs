@@ -1,7 +1,7 @@
 //! Elementwise formulas as generated kernels: one dispatch a formula, whatever the dtypes, strides and broadcasting.
 
 use super::wgsl::{self, Use};
-use super::{Buffer, Gpu, Region, check_dtype, fits, of};
+use super::{Buffer, Gpu, Region, check_dtype, fits, of, prelude};
 use crate::device::Device;
 use crate::dtype::{Dtype, Scalar};
 use crate::err;
@@ -90,7 +90,7 @@ pub fn supports(f: &Formula, compute: &str) -> bool {
         Node::Op(p, _) => {
             let text = p.info().wgsl;
             let exists = if compute.starts_with('i') { p.info().i64.is_some() } else { p.info().f32.is_some() };
-            exists && !text.is_empty() && wgsl::has_functions(text, compute)
+            exists && !text.is_empty() && prelude::has_functions(text, compute)
         }
         _ => true,
     })

@@ -18,6 +18,7 @@ pub mod norm;
 pub mod numeric;
 pub mod optim;
 pub mod pool;
+mod prelude;
 pub mod random;
 pub mod reduce;
 pub mod resample;

@@ -18,11 +18,11 @@
 //! A tensor may be several bindings ([`Binding`]): windows of one that is larger than a binding, or those of many items that
 //! one launch works on. Its accessors choose; a section does not know of it.
 
+use super::prelude::{self, Declarations};
 use crate::dtype::Dtype;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// The slot in which kernels note what went wrong (`rg_fault`); no tensor is given for it.
 pub const FAULT: &str = "fault";
@@ -61,6 +61,33 @@ pub struct Section {
     /// Placeholders and what may stand for them.
     pub variants: Vec<(String, Vec<String>)>,
     pub body: String,
+    shared: Arc<Shared>,
+}
+
+/// What stands before the first section of a file, for all of its sections: declarations, and lists of parameters by name.
+#[derive(Debug, Default)]
+struct Shared {
+    text: String,
+    lists: HashMap<String, String>,
+}
+
+impl Shared {
+    fn parse(text: &str) -> Shared {
+        let mut shared = Shared::default();
+        for line in text.lines() {
+            match line.strip_prefix("//= ").and_then(|l| l.split_once(": ")) {
+                Some((name, list)) => shared.add_list(name, list),
+                None => shared.text += &format!("{line}\n"),
+            }
+        }
+        shared
+    }
+
+    /// A list may go on over several lines.
+    fn add_list(&mut self, name: &str, list: &str) {
+        let all = self.lists.entry(name.to_string()).or_default();
+        *all = format!("{all}; {list}");
+    }
 }
 
 /// Names of groups of dtypes in a section's header.
@@ -109,36 +136,17 @@ static FILES: &[(&str, &str)] = files! {
     "sort.wgsl"
     "unpool.wgsl"
 };
-/// Functions that any kernel may call, for floats and for integers.
-static MATH: &str = include_str!("../../shaders/prelude/float.wgsl");
-static DOUBLE: &str = include_str!("../../shaders/prelude/double.wgsl");
-static SPECIAL: &str = include_str!("../../shaders/prelude/special.wgsl");
-static INTEGER: &str = include_str!("../../shaders/prelude/int.wgsl");
-static COMMON: &str = include_str!("../../shaders/prelude/common.wgsl");
-
-/// The text of a file: as it was built in, or as it now is in the folder `RUSTGRAD_SHADERS`, for who is writing kernels.
-fn current(file: &str, built_in: &'static str) -> Cow<'static, str> {
-    match std::env::var("RUSTGRAD_SHADERS") {
-        Ok(folder) if !folder.is_empty() => {
-            let path = std::path::Path::new(&folder).join(file);
-            std::fs::read_to_string(path).map_or(Cow::Borrowed(built_in), Cow::Owned)
-        }
-        _ => Cow::Borrowed(built_in),
-    }
-}
-
 /// All kernels by name.
 pub fn sections() -> &'static HashMap<String, Section> {
     static ALL: OnceLock<HashMap<String, Section>> = OnceLock::new();
     ALL.get_or_init(|| {
         let mut all = HashMap::new();
         for (file, text) in FILES {
-            let text = current(file, text);
-            // What stands before the first section is shared by all of a file.
+            let text = prelude::current(file, text);
             let mut parts = text.split("\n//# ");
-            let shared = parts.next().unwrap_or_default();
+            let shared = Arc::new(Shared::parse(parts.next().unwrap_or_default()));
             for part in parts {
-                let s = parse(part, shared);
+                let s = parse(part, &shared);
                 let name = s.name.clone();
                 assert!(all.insert(name.clone(), s).is_none(), "two kernels are called {name}");
             }
@@ -147,11 +155,10 @@ pub fn sections() -> &'static HashMap<String, Section> {
     })
 }
 
-fn parse(text: &str, shared: &str) -> Section {
+fn parse(text: &str, shared: &Arc<Shared>) -> Section {
     let (name, rest) = text.split_once('\n').expect("a section has lines");
     let mut headers = Vec::new();
-    let mut body = String::from(shared);
-    body.push('\n');
+    let mut body = String::new();
     for line in rest.lines() {
         match line.strip_prefix("//:") {
             Some(h) => headers.push(h.trim()),
@@ -179,8 +186,10 @@ fn parse(text: &str, shared: &str) -> Section {
         .collect();
     let params = items(headers.get(1).copied().unwrap_or_default())
         .iter()
+        .flat_map(|item| shared.lists.get(item).map_or_else(|| vec![item.clone()], |list| items(list)))
         .map(|item| {
-            let (n, t) = item.split_once(' ').unwrap_or_else(|| panic!("a parameter has a name and a type: {item}"));
+            let (n, t) =
+                item.split_once(' ').unwrap_or_else(|| panic!("neither name and type of a parameter nor a list: {item}"));
             (n.to_string(), t.to_string())
         })
         .collect();
@@ -192,7 +201,7 @@ fn parse(text: &str, shared: &str) -> Section {
             (n.trim().to_string(), v.split_whitespace().map(String::from).collect())
         })
         .collect();
-    Section { name: name.trim().to_string(), slots, params, variants, body }
+    Section { name: name.trim().to_string(), slots, params, variants, body, shared: shared.clone() }
 }
 
 /// The type in which elements are read and written.
@@ -421,7 +430,7 @@ pub fn kernel(s: &Source) -> String {
         out.push_str("g -= first;\n");
     }
     let _ = writeln!(out, "{call} }}");
-    include(&mut out, &[common(), of_type(s.compute)]);
+    prelude::include(&mut out, &[], &[prelude::of_type(s.compute), prelude::common()]);
     out
 }
 
@@ -430,88 +439,8 @@ pub fn section_source(s: &Section, dtypes: &[Dtype], binding: Binding, choice: &
     assert_eq!(s.slots.len(), dtypes.len(), "{} takes {} tensors", s.name, s.slots.len());
     let slots: Vec<_> = s.slots.iter().zip(dtypes).map(|(slot, d)| (slot.name.as_str(), *d, slot.way)).collect();
     let params: Vec<_> = s.params.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
-    let mut body = s.body.clone();
-    for (name, text) in choice {
-        body = body.replace(&format!("${name}"), text);
-    }
+    let filled = |text: &str| choice.iter().fold(text.to_string(), |t, (name, by)| t.replace(&format!("${name}"), by));
+    let mut body = filled(&s.body);
+    prelude::include(&mut body, &["group"], &[&Declarations::parse(&filled(&s.shared.text))]);
     kernel(&Source { slots: &slots, binding, params: &params, body: &body, compute: "f32" })
-}
-
-/// Functions by name, with what they call.
-type Functions = HashMap<String, (String, Vec<String>)>;
-
-fn common() -> &'static Functions {
-    static F: OnceLock<Functions> = OnceLock::new();
-    F.get_or_init(|| functions(&current("prelude/common.wgsl", COMMON)))
-}
-fn float() -> &'static Functions {
-    static F: OnceLock<Functions> = OnceLock::new();
-    F.get_or_init(|| {
-        let mut all = functions(&current("prelude/float.wgsl", MATH));
-        all.extend(functions(&current("prelude/special.wgsl", SPECIAL)));
-        all
-    })
-}
-fn double() -> &'static Functions {
-    static F: OnceLock<Functions> = OnceLock::new();
-    F.get_or_init(|| functions(&current("prelude/double.wgsl", DOUBLE)))
-}
-/// The functions of a compute type.
-fn of_type(compute: &str) -> &'static Functions {
-    match compute {
-        "f64" => double(),
-        c if c.starts_with('i') => integer(),
-        _ => float(),
-    }
-}
-fn integer() -> &'static Functions {
-    static F: OnceLock<Functions> = OnceLock::new();
-    F.get_or_init(|| functions(&current("prelude/int.wgsl", INTEGER)))
-}
-
-/// The top-level functions of a prelude: each begins with `fn ` at the start of a line.
-fn functions(text: &str) -> Functions {
-    let mut all = Functions::new();
-    for part in format!("\n{text}").split("\nfn ").skip(1) {
-        let name = part.split('(').next().unwrap_or_default().to_string();
-        // Comments between functions belong to the next one.
-        let end = part.rfind('}').map_or(part.len(), |e| e + 1);
-        let text = format!("fn {}\n", &part[..end]);
-        let calls = names(&text).filter(|n| *n != name).collect();
-        all.insert(name, (text, calls));
-    }
-    all
-}
-
-/// The names that begin with `rg_` in a text.
-fn names(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.match_indices("rg_").filter_map(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
-            return None;
-        }
-        Some(text[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
-    })
-}
-
-/// Appends the functions that the text calls.
-fn include(out: &mut String, tables: &[&Functions]) {
-    let mut wanted: Vec<String> = names(out).collect();
-    let mut done: Vec<String> = Vec::new();
-    while let Some(name) = wanted.pop() {
-        if done.contains(&name) {
-            continue;
-        }
-        if let Some((text, calls)) = tables.iter().find_map(|t| t.get(&name)) {
-            out.push_str(text);
-            wanted.extend(calls.iter().cloned());
-        }
-        done.push(name);
-    }
-}
-
-/// Whether every `rg_` function in a text exists for a compute type.
-pub fn has_functions(text: &str, compute: &str) -> bool {
-    let table = of_type(compute);
-    names(text).all(|n| table.contains_key(&n) || common().contains_key(&n))
 }
