@@ -212,8 +212,8 @@ def main():
                 print(f"  {name}: {type(e).__name__}: {e}")
                 times.append(math.nan)
         shown = [work / t / 1e9 if work else t * (1e6 if unit == "us" else 1e3) for t in times]
-        ratio = times[1] / times[0] if len(times) > 1 else math.nan
-        print(f"| {name:<26} | {unit:<4} | {' | '.join(f'{v:>10.1f}' for v in shown)} | {ratio:>6.2f} |", flush=True)
+        ratio = f"{times[1] / times[0]:.2f}" if len(times) > 1 else "-"
+        print(f"| {name:<26} | {unit:<4} | {' | '.join(f'{v:>10.1f}' for v in shown)} | {ratio:>6} |", flush=True)
         rows.append({"case": name, "unit": unit, **{s.name: v for s, v in zip(both, shown)},
                      **{s.name + "_seconds": t for s, t in zip(both, times)}})
     with open(opts.json, "w") as f:

@@ -80,6 +80,22 @@ pub trait GemmScalar:
     fn all_kernels() -> Vec<&'static Kernels<Self>>;
 }
 
+/// Steps of the right operand that are fetched ahead of their use: it lies in the second-level cache.
+const AHEAD: isize = 8;
+
+/// Asks for the cache lines of `V` vectors.
+#[inline(always)]
+fn prefetch<T, const V: usize, const LANES: usize>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..V * LANES * size_of::<T>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch may be of any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 macro_rules! kernels {
     (
         $set:ident, $name:literal, $(#[$feature:meta])?, $t:ty, $lanes:literal, mr $mr:literal,
@@ -113,7 +129,16 @@ macro_rules! kernels {
                     let mask = $mask(tail);
                     let mut acc = [[$zero(); V]; R];
                     let (mut ap, mut bp) = (a, b);
+                    // Low tiles wait for memory anyway.
+                    if R >= 4 {
+                        for r in 0..R {
+                            prefetch::<_, V, $lanes>(c.wrapping_offset(r as isize * ldc));
+                        }
+                    }
                     for _ in 0..k {
+                        if R >= 4 {
+                            prefetch::<_, V, $lanes>(bp.wrapping_offset(AHEAD * ldb));
+                        }
                         let mut bv = [$zero(); V];
                         for v in 0..V - 1 {
                             bv[v] = $load(bp.add(v * $lanes));

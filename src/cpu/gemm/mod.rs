@@ -23,9 +23,19 @@ pub use turn::{transpose, transpose_rows};
 
 use super::threads::{SendPtr, in_parallel, num_threads, parallel_for, parallel_pieces};
 use packed::Strided;
+use std::ops::Range;
 
 /// Multiply-adds below which a product stays on one thread.
 const PARALLEL_WORK: usize = 1 << 20;
+
+/// Steps of an unpacked product at a time: rows of a tile stay in the first-level cache.
+const DEPTH: usize = 800;
+
+/// Bytes of a right operand that stay in the second-level cache.
+const SECOND_CACHE: usize = 1 << 20;
+/// Rows of tiles, or bytes of a row of the right operand, up to which packing costs more than it gains.
+const FEW_TILES: usize = 12;
+const NARROW: usize = 2 << 10;
 
 /// Elements of a right operand small enough to turn on the stack.
 const SMALL_COPY: usize = 512;
@@ -262,8 +272,11 @@ unsafe fn gemm_with<T: GemmScalar>(
             let b = Mat { ptr: copy.as_ptr(), rs: n as isize, cs: 1 };
             return unpacked(kernels, m, n, k, a, b, c, init);
         }
-        let small = b_rows && (m <= kernels.mr || k * n * size_of::<T>() <= 48 << 10);
-        if small && (work < PARALLEL_WORK || m <= kernels.mr) {
+        let small = m <= kernels.mr || (work < PARALLEL_WORK && k * n * size_of::<T>() <= 48 << 10);
+        // Rows that lie a multiple of 4 KB apart would push each other out of the first-level cache.
+        let spread = |stride: isize| !(stride.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
+        let few = m <= FEW_TILES * kernels.mr && spread(b.rs) || n * size_of::<T>() <= NARROW;
+        if b_rows && (small || few && (a_rows || a.rs == 1) && spread(a.rs)) {
             return unpacked(kernels, m, n, k, a, b, c, init);
         }
         let a = Strided { ptr: a.ptr, across: a.rs, step: a.cs };
@@ -404,27 +417,42 @@ unsafe fn unpacked<T: GemmScalar>(
 ) {
     let (lanes, nr) = (kernels.lanes, kernels.nr());
     let height = m.div_ceil(m.div_ceil(kernels.mr));
-    // A right operand beyond the caches comes by few rows at a time, as in `row_times`.
-    let depth = if m <= kernels.mr && k * n * size_of::<T>() > 1 << 20 { 2 * STREAMS } else { k };
-    split(n, nr, m * n * k / 4, |j0, j1| {
-        for p in (0..k).step_by(depth) {
-            let deep = (k - p).min(depth);
+    // What is read again for every row of tiles stays in the second-level cache: `depth` rows of `wide` columns.
+    let (wide, depth) = if m <= kernels.mr {
+        // A right operand beyond the caches comes by few rows at a time, as in `row_times`.
+        (n, if k * n * size_of::<T>() > SECOND_CACHE { 2 * STREAMS } else { k })
+    } else {
+        let wide = n.div_ceil(n.div_ceil(NARROW / size_of::<T>())).next_multiple_of(nr);
+        (wide, k.div_ceil(k.div_ceil(DEPTH.min(SECOND_CACHE / (wide * size_of::<T>())))))
+    };
+    let tiles = |i: usize, j: usize, p: usize, height: usize, cols: usize| {
+        let vectors = 1 + usize::from(cols > lanes);
+        let tail = cols - (vectors - 1) * lanes;
+        // SAFETY: the tile lies inside the operands.
+        unsafe {
             let init = if p > 0 { c.start(true) } else { init };
-            for i in (0..m).step_by(height) {
-                let tiles = &kernels.raw[(m - i).min(height) - 1];
-                for j in (j0..j1).step_by(nr) {
-                    let cols = (j1 - j).min(nr);
-                    let vectors = 1 + usize::from(cols > lanes);
-                    let tail = cols - (vectors - 1) * lanes;
-                    // SAFETY: the tile lies inside the operands.
-                    unsafe {
-                        let (a_, b_) = (a.at(i, p), b.at(p, j));
-                        tiles[vectors - 1](deep, a_, a.rs, a.cs, b_, b.rs, c.at(i, j), c.rs, tail, init.from(i, j), init.rs);
+            let kernel = kernels.raw[height - 1][vectors - 1];
+            let deep = (k - p).min(depth);
+            kernel(deep, a.at(i, p), a.rs, a.cs, b.at(p, j), b.rs, c.at(i, j), c.rs, tail, init.from(i, j), init.rs);
+        }
+    };
+    let run = |rows: Range<usize>, cols: Range<usize>| {
+        for j0 in cols.clone().step_by(wide) {
+            let j1 = (j0 + wide).min(cols.end);
+            for p in (0..k).step_by(depth) {
+                for i in rows.clone().step_by(height) {
+                    for j in (j0..j1).step_by(nr) {
+                        tiles(i, j, p, (rows.end - i).min(height), (j1 - j).min(nr));
                     }
                 }
             }
         }
-    });
+    };
+    if n.div_ceil(nr) >= m.div_ceil(height) {
+        split(n, nr, m * n * k / 4, |j0, j1| run(0..m, j0..j1));
+    } else {
+        split(m, height, m * n * k / 4, |i0, i1| run(i0..i1, 0..n));
+    }
 }
 
 #[cfg(test)]

@@ -98,7 +98,9 @@ fn small_sizes_and_all_strides() {
 /// A bias for each column, in every way that a product can take.
 #[test]
 fn a_bias_is_added_to_every_row() {
-    for (m, n, k) in [(1, 1, 5), (1, 70, 40), (40, 1, 9), (5, 33, 0), (7, 3, 80), (6, 400, 500), (97, 129, 801), (40, 12, 3)] {
+    for (m, n, k) in
+        [(1, 1, 5), (1, 70, 40), (40, 1, 9), (5, 33, 0), (7, 3, 80), (6, 400, 500), (97, 129, 801), (40, 700, 810), (40, 12, 3)]
+    {
         let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
         let want = naive(m, n, k, &a, &b);
         for (oa, ob, oc) in all_orders() {
