@@ -276,7 +276,7 @@ unsafe fn gemm_with<T: GemmScalar>(
         // Rows that lie a multiple of 4 KB apart would push each other out of the first-level cache.
         let spread = |stride: isize| !(stride.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
         let few = m <= FEW_TILES * kernels.mr && spread(b.rs) || n * size_of::<T>() <= NARROW;
-        if b_rows && (small || few && (a_rows || a.rs == 1) && spread(a.rs)) {
+        if b_rows && (small || few && a_rows && spread(a.rs)) {
             return unpacked(kernels, m, n, k, a, b, c, init);
         }
         let a = Strided { ptr: a.ptr, across: a.rs, step: a.cs };
