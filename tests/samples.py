@@ -567,6 +567,9 @@ op("dot inner vdot", np.dot, lambda d: [S(d(5), d(5))], "fi", tol=4)
 op("linalg.vecdot", lambda a, b, dim=-1: np.sum(a * b, dim), lambda d: [S(d(2, 3), d(3)), S(d(3, 2), d(3, 2), dim=0)], tol=4)
 op("outer ger", np.outer, lambda d: [S(d(2), d(3))], "fi")
 op("kron", np.kron, lambda d: [S(d(2, 2), d(1, 3))], "fi")
+op("_addmm_activation", lambda c, a, b, *, beta=1, alpha=1, use_gelu=False: (lambda x: 0.5 * x * (1 + R.erf(x / math.sqrt(2))) if use_gelu else np.maximum(x, 0))(
+    beta * c + alpha * (a @ b)), lambda d: [S(d(4), d(2, 3), d(3, 4)), S(d(4), d(2, 3), d(3, 4), use_gelu=True), S(d(2, 4), d(2, 3), d(3, 4), beta=2),
+                                            S(d(33), d(14, 20), d(33, 20).T, use_gelu=True), S(d(3), d(30, 20), d(20, 3), use_gelu=True)], tol=8)
 op("addmm", lambda c, a, b, *, beta=1, alpha=1: beta * c + alpha * (a @ b), lambda d: [S(d(2, 4), d(2, 3), d(3, 4)), S(d(4), d(2, 3), d(3, 4), beta=2, alpha=3)], "fi", tol=4)
 op("addmv", lambda c, a, b, *, beta=1, alpha=1: beta * c + alpha * (a @ b), lambda d: [S(d(2), d(2, 3), d(3)), S(d(2), d(2, 3), d(3), beta=2, alpha=3)], "fi", tol=4)
 op("addr", lambda c, a, b, *, beta=1, alpha=1: beta * c + alpha * np.outer(a, b), lambda d: [S(d(2, 3), d(2), d(3)), S(d(3), d(2), d(3), beta=2, alpha=3)], "fi", tol=4)

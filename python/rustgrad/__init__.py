@@ -15,6 +15,7 @@ from ._core import Tensor as Tensor
 from ._core import device as device
 from ._core import dtype as dtype
 from ._core import memory_format as memory_format
+from ._core import _addmm_activation as _addmm_activation
 from ._types import Size as Size
 from ._types import return_types as return_types
 from .torch_version import TorchVersion as TorchVersion

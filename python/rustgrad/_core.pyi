@@ -1291,6 +1291,10 @@ preserve_format: memory_format
 short: dtype
 uint8: dtype
 
+def _addmm_activation(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: _Scalar = 1, alpha: _Scalar = 1,
+    use_gelu: builtins.bool = False, out: Tensor | Sequence[Tensor] | None = None,
+) -> Tensor: ...
 def _apply_function(
     ctx: Any, name: Any, inputs: Any, results: Any, differentiable: Any, dirty: Any, saves: Any,
 ) -> Any: ...

@@ -68,6 +68,8 @@ pub trait GemmScalar:
     + Sync
     + Default
     + PartialEq
+    + PartialOrd
+    + crate::cpu::math::Math
     + std::fmt::Debug
     + std::ops::Add<Output = Self>
     + std::ops::AddAssign

@@ -7,6 +7,7 @@
 
 #![allow(clippy::too_many_arguments)]
 
+mod ends;
 mod int;
 mod kernel;
 mod narrow;
@@ -14,6 +15,7 @@ mod pack;
 mod packed;
 mod turn;
 
+pub use ends::Activation;
 pub use int::{IntScalar, batched_gemm_int, gemm_int};
 pub use kernel::{GemmScalar, Kernels};
 pub use narrow::{Narrow, batched_gemm_narrow};
@@ -22,6 +24,7 @@ pub use packed::{Panels, gemm_panels, strided_panels};
 pub use turn::{transpose, transpose_rows};
 
 use super::threads::{SendPtr, in_parallel, num_threads, parallel_for, parallel_pieces};
+use ends::Ends;
 use packed::Strided;
 use std::ops::Range;
 
@@ -113,10 +116,10 @@ pub unsafe fn gemm<T: GemmScalar>(
     let b = Mat { ptr: b, rs: rsb, cs: csb };
     let c = Out { ptr: SendPtr(c), rs: rsc, cs: csc };
     // SAFETY: the caller's promise.
-    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, c.start(accumulate)) }
+    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, Ends::start(c.start(accumulate))) }
 }
 
-/// `c = a * b + bias`, the bias a row of `n` elements; the rest as for [`gemm`].
+/// `c = activation(a * b + bias)`, the bias a row of `n` elements or null; the rest as for [`gemm`].
 ///
 /// # Safety
 /// As for [`gemm`]; the bias is readable and no part of `c`.
@@ -134,12 +137,13 @@ pub unsafe fn gemm_bias<T: GemmScalar>(
     rsc: isize,
     csc: isize,
     bias: *const T,
+    activation: Option<Activation>,
 ) {
     let a = Mat { ptr: a, rs: rsa, cs: csa };
     let b = Mat { ptr: b, rs: rsb, cs: csb };
     let c = Out { ptr: SendPtr(c), rs: rsc, cs: csc };
     // SAFETY: the caller's promise.
-    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, Mat { ptr: bias, rs: 0, cs: 1 }) }
+    unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, Ends { init: Mat { ptr: bias, rs: 0, cs: 1 }, activation }) }
 }
 
 /// A batch of products; matrix `i` of an operand starts at `i * batch stride`.
@@ -174,7 +178,7 @@ pub unsafe fn batched_gemm<T: GemmScalar>(
         let b = Mat { ptr: b.at(0, 0).wrapping_offset(i as isize * bsb), rs: b.rs, cs: b.cs };
         let c = Out { ptr: SendPtr(c.get().wrapping_offset(i as isize * bsc)), rs: rsc, cs: csc };
         // SAFETY: the caller's promise for matrix `i`.
-        unsafe { gemm_with(kernels, m, n, k, a, b, c, c.start(accumulate)) }
+        unsafe { gemm_with(kernels, m, n, k, a, b, c, Ends::start(c.start(accumulate))) }
     };
     let work = m.saturating_mul(n).saturating_mul(k).max(1);
     // Few large products go one by one, each on all threads; many go side by side.
@@ -195,7 +199,7 @@ unsafe fn gemm_with<T: GemmScalar>(
     a: Mat<T>,
     b: Mat<T>,
     c: Out<T>,
-    init: Mat<T>,
+    ends: Ends<T>,
 ) {
     if m == 0 || n == 0 {
         return;
@@ -203,62 +207,54 @@ unsafe fn gemm_with<T: GemmScalar>(
     // SAFETY: every access below stays inside the operands, whose validity is the caller's promise.
     unsafe {
         if k == 0 {
-            return fill(m, n, c, init);
+            fill(m, n, c, ends.init);
+            return ends.finish(c, 0..m, 0..n);
         }
         // A column is a row of the transposed product.
         if n == 1 && m > 1 {
-            return gemm_with(kernels, 1, m, k, b.t(), a.t(), transposed(c), init.t());
+            return gemm_with(kernels, 1, m, k, b.t(), a.t(), transposed(c), ends.t());
         }
         if c.cs != 1 && c.rs == 1 && m > 1 {
-            return gemm_with(kernels, n, m, k, b.t(), a.t(), transposed(c), init.t());
+            return gemm_with(kernels, n, m, k, b.t(), a.t(), transposed(c), ends.t());
         }
+        let nothing = Mat { ptr: std::ptr::null(), rs: 0, cs: 0 };
         let a_rows = a.cs == 1 || k == 1;
         let b_cols = b.rs == 1 || k == 1;
         let b_rows = b.cs == 1 || n == 1;
         // Few rows or columns, both operands contiguous along k: dot products.
         if k >= kernels.lanes {
             if m == 1 && b_cols && (b.cs != 1 || n == 1) {
-                return dots_copied(kernels, m, n, k, a, b, c, init, !a_rows, false);
+                return dots_copied(kernels, m, n, k, a, b, c, ends, !a_rows, false);
             }
             if m <= 8 && b_cols && !b_rows {
-                return dots_copied(kernels, m, n, k, a, b, c, init, !a_rows, false);
+                return dots_copied(kernels, m, n, k, a, b, c, ends, !a_rows, false);
             }
             if n <= 12 && a_rows && m > 1 && (n <= 4 || k >= 4 * kernels.lanes) && m > n {
-                return dots_copied(kernels, m, n, k, a, b, c, init, false, !b_cols);
+                return dots_copied(kernels, m, n, k, a, b, c, ends, false, !b_cols);
             }
         }
         if c.cs != 1 && n > 1 {
             // Neither rows nor columns of the result are contiguous: go through a copy.
             return with_scratch::<T, _>(m * n, |ptr| {
                 let tmp = Out { ptr, rs: n as isize, cs: 1 };
-                gemm_with(kernels, m, n, k, a, b, tmp, Mat { ptr: std::ptr::null(), rs: 0, cs: 0 });
-                for i in 0..m {
-                    for j in 0..n {
-                        let (from, to) = (*tmp.at(i, j), c.at(i, j));
-                        *to = if init.ptr.is_null() { from } else { *init.at(i, j) + from };
-                    }
-                }
+                gemm_with(kernels, m, n, k, a, b, tmp, Ends::start(nothing));
+                copied(m, n, tmp, c, ends);
             });
         }
-        if !init.ptr.is_null() && init.cs != 1 && n > 1 {
+        if !ends.init.ptr.is_null() && ends.init.cs != 1 && n > 1 {
             // The kernels below start from rows.
-            fill(m, n, c, init);
-            return gemm_with(kernels, m, n, k, a, b, c, c.start(true));
+            fill(m, n, c, ends.init);
+            return gemm_with(kernels, m, n, k, a, b, c, Ends { init: c.start(true), ..ends });
         }
         if m == 1 && b_rows {
-            return row_times(kernels, n, k, a, b, c, init);
+            return row_times(kernels, n, k, a, b, c, ends);
         }
         if n <= 12 && m >= 32 && a.rs == 1 && c.rs != 1 {
             // Columns of `a` are contiguous: make the result by columns, then turn it.
             return with_scratch::<T, _>(m * n, |ptr| {
                 let tmp = Out { ptr, rs: m as isize, cs: 1 };
-                gemm_with(kernels, n, m, k, b.t(), a.t(), tmp, Mat { ptr: std::ptr::null(), rs: 0, cs: 0 });
-                for i in 0..m {
-                    for j in 0..n {
-                        let (from, to) = (*tmp.at(j, i), c.at(i, j));
-                        *to = if init.ptr.is_null() { from } else { *init.at(i, j) + from };
-                    }
-                }
+                gemm_with(kernels, n, m, k, b.t(), a.t(), tmp, Ends::start(nothing));
+                copied(m, n, transposed(tmp), c, ends);
             });
         }
         let work = m * n * k;
@@ -270,23 +266,38 @@ unsafe fn gemm_with<T: GemmScalar>(
                 }
             }
             let b = Mat { ptr: copy.as_ptr(), rs: n as isize, cs: 1 };
-            return unpacked(kernels, m, n, k, a, b, c, init);
+            return unpacked(kernels, m, n, k, a, b, c, ends);
         }
         let small = m <= kernels.mr || (work < PARALLEL_WORK && k * n * size_of::<T>() <= 48 << 10);
         // Rows that lie a multiple of 4 KB apart would push each other out of the first-level cache.
         let spread = |stride: isize| !(stride.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
         let few = m <= FEW_TILES * kernels.mr && spread(b.rs) || n * size_of::<T>() <= NARROW;
         if b_rows && (small || few && a_rows && spread(a.rs)) {
-            return unpacked(kernels, m, n, k, a, b, c, init);
+            return unpacked(kernels, m, n, k, a, b, c, ends);
         }
         let a = Strided { ptr: a.ptr, across: a.rs, step: a.cs };
         let b = Strided { ptr: b.ptr, across: b.cs, step: b.rs };
-        packed::packed(kernels, m, n, k, &a, &b, c.ptr, c.rs, (init.ptr, init.rs));
+        packed::packed(kernels, m, n, k, &a, &b, c, ends);
     }
 }
 
 fn transposed<T>(c: Out<T>) -> Out<T> {
     Out { ptr: c.ptr, rs: c.cs, cs: c.rs }
+}
+
+/// A product that was made elsewhere becomes the result.
+unsafe fn copied<T: GemmScalar>(m: usize, n: usize, from: Out<T>, c: Out<T>, ends: Ends<T>) {
+    for i in 0..m {
+        for j in 0..n {
+            // SAFETY: inside all three by the caller's promise.
+            unsafe {
+                let v = *from.at(i, j);
+                *c.at(i, j) = if ends.init.ptr.is_null() { v } else { *ends.init.at(i, j) + v };
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { ends.finish(c, 0..m, 0..n) }
 }
 
 /// The product of nothing: zeros, or what it starts from.
@@ -320,7 +331,7 @@ unsafe fn dots_copied<T: GemmScalar>(
     a: Mat<T>,
     b: Mat<T>,
     c: Out<T>,
-    init: Mat<T>,
+    ends: Ends<T>,
     copy_a: bool,
     copy_b: bool,
 ) {
@@ -328,7 +339,7 @@ unsafe fn dots_copied<T: GemmScalar>(
     // SAFETY: the scratch has room for both copies; the rest is the caller's promise.
     unsafe {
         if extra_a + extra_b == 0 {
-            return dots(kernels, m, n, k, a, b.t(), c, init);
+            return dots(kernels, m, n, k, a, b.t(), c, ends);
         }
         with_scratch::<T, _>(extra_a + extra_b, |scratch| {
             let copy = |from: Mat<T>, rows: usize, to: *mut T| {
@@ -341,7 +352,7 @@ unsafe fn dots_copied<T: GemmScalar>(
             };
             let a = if copy_a { copy(a, m, scratch.get()) } else { a };
             let bt = if copy_b { copy(b.t(), n, scratch.get().add(extra_a)) } else { b.t() };
-            dots(kernels, m, n, k, a, bt, c, init);
+            dots(kernels, m, n, k, a, bt, c, ends);
         });
     }
 }
@@ -355,8 +366,9 @@ unsafe fn dots<T: GemmScalar>(
     a: Mat<T>,
     bt: Mat<T>,
     c: Out<T>,
-    init: Mat<T>,
+    ends: Ends<T>,
 ) {
+    let init = ends.init;
     let run = |i0: usize, i1: usize, j0: usize, j1: usize| {
         for j in (j0..j1).step_by(4) {
             for i in (i0..i1).step_by(4) {
@@ -367,6 +379,8 @@ unsafe fn dots<T: GemmScalar>(
                 }
             }
         }
+        // SAFETY: as above.
+        unsafe { ends.finish(c, i0..i1, j0..j1) }
     };
     if n >= m {
         split(n, 4, m * n * k, |j0, j1| run(0, m, j0, j1));
@@ -380,7 +394,8 @@ unsafe fn dots<T: GemmScalar>(
 const STREAMS: usize = 8;
 
 /// One row times a matrix with contiguous rows.
-unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: Mat<T>, b: Mat<T>, c: Out<T>, init: Mat<T>) {
+unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: Mat<T>, b: Mat<T>, c: Out<T>, ends: Ends<T>) {
+    let init = ends.init;
     let (wide, step, ldb) = (8 * kernels.lanes, a.cs, b.rs);
     let run = |j0: usize, j1: usize| {
         for p in (0..k).step_by(STREAMS) {
@@ -397,6 +412,8 @@ unsafe fn row_times<T: GemmScalar>(kernels: &Kernels<T>, n: usize, k: usize, a: 
                 }
             }
         }
+        // SAFETY: as above.
+        unsafe { ends.finish(c, 0..1, j0..j1) }
     };
     // Long pieces of rows: what limits this is memory.
     let threads = if n * k < PARALLEL_WORK / 4 || in_parallel() { 1 } else { num_threads().min(n.div_ceil(wide)) };
@@ -413,7 +430,7 @@ unsafe fn unpacked<T: GemmScalar>(
     a: Mat<T>,
     b: Mat<T>,
     c: Out<T>,
-    init: Mat<T>,
+    ends: Ends<T>,
 ) {
     let (lanes, nr) = (kernels.lanes, kernels.nr());
     let height = m.div_ceil(m.div_ceil(kernels.mr));
@@ -430,7 +447,7 @@ unsafe fn unpacked<T: GemmScalar>(
         let tail = cols - (vectors - 1) * lanes;
         // SAFETY: the tile lies inside the operands.
         unsafe {
-            let init = if p > 0 { c.start(true) } else { init };
+            let init = if p > 0 { c.start(true) } else { ends.init };
             let kernel = kernels.raw[height - 1][vectors - 1];
             let deep = (k - p).min(depth);
             kernel(deep, a.at(i, p), a.rs, a.cs, b.at(p, j), b.rs, c.at(i, j), c.rs, tail, init.from(i, j), init.rs);
@@ -441,8 +458,13 @@ unsafe fn unpacked<T: GemmScalar>(
             let j1 = (j0 + wide).min(cols.end);
             for p in (0..k).step_by(depth) {
                 for i in rows.clone().step_by(height) {
+                    let i1 = (i + height).min(rows.end);
                     for j in (j0..j1).step_by(nr) {
-                        tiles(i, j, p, (rows.end - i).min(height), (j1 - j).min(nr));
+                        tiles(i, j, p, i1 - i, (j1 - j).min(nr));
+                    }
+                    if p + depth >= k {
+                        // SAFETY: the sums of these rows are complete.
+                        unsafe { ends.finish(c, i..i1, j0..j1) }
                     }
                 }
             }

@@ -5,7 +5,7 @@
 use super::super::threads::{SendPtr, num_threads, parallel_pieces};
 use super::kernel::{GemmScalar, Kernels};
 use super::pack::{pack_panel, with_scratch};
-use super::{PARALLEL_WORK, split};
+use super::{Ends, Out, PARALLEL_WORK, split};
 
 /// An operand that copies parts of itself into panels: rows of the left operand or columns of the
 /// right one lie `across`, the summed dimension is stepped through.
@@ -66,8 +66,9 @@ pub unsafe fn gemm_panels<T: GemmScalar>(
         }
         return;
     }
+    let c = Out { ptr: SendPtr(c), rs: ldc, cs: 1 };
     // SAFETY: the caller's promise.
-    unsafe { packed(T::kernels(), m, n, k, a, b, SendPtr(c), ldc, if accumulate { (c, ldc) } else { (std::ptr::null(), 0) }) }
+    unsafe { packed(T::kernels(), m, n, k, a, b, c, Ends::start(c.start(accumulate))) }
 }
 
 /// A strided matrix as panels for [`gemm_panels`].
@@ -81,7 +82,7 @@ pub unsafe fn strided_panels<T: Copy + Default>(ptr: *const T, across: isize, st
 /// Large products: both operands packed, block by block.
 ///
 /// # Safety
-/// As for [`gemm_panels`]; `init` is null, or has rows `ldi` apart to which the product is added.
+/// As for [`gemm_panels`]; rows of what the product starts from are contiguous.
 pub(super) unsafe fn packed<T: GemmScalar>(
     kernels: &Kernels<T>,
     m: usize,
@@ -89,11 +90,9 @@ pub(super) unsafe fn packed<T: GemmScalar>(
     k: usize,
     a: &dyn Panels<T>,
     b: &dyn Panels<T>,
-    c: SendPtr<T>,
-    ldc: isize,
-    (init, ldi): (*const T, isize),
+    c: Out<T>,
+    ends: Ends<T>,
 ) {
-    let init = SendPtr(init.cast_mut());
     let (lanes, nr) = (kernels.lanes, kernels.nr());
     // A row panel of `a` stays in the first-level cache, a column block of `b` in the second.
     let kc_most = 1536 / size_of::<T>();
@@ -154,12 +153,7 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                                 // disjoint in `c`.
                                 unsafe {
                                     // What the first stretch of `k` starts from; the others add to it.
-                                    let at = |p: *mut T, ld: isize| p.offset((ic + i) as isize * ld).add(jc + j).cast_const();
-                                    let (from, ld) = match init.get() {
-                                        _ if pc > 0 => (at(c.get(), ldc), ldc),
-                                        p if p.is_null() => (std::ptr::null(), 0),
-                                        p => (at(p, ldi), ldi),
-                                    };
+                                    let init = if pc > 0 { c.start(true) } else { ends.init };
                                     tiles[vectors - 1](
                                         kb,
                                         pack_a.get().add(i * kb),
@@ -167,13 +161,17 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                                         height as isize,
                                         pack_b.get().add(j * kb),
                                         nr as isize,
-                                        c.get().offset((ic + i) as isize * ldc).add(jc + j),
-                                        ldc,
+                                        c.at(ic + i, jc + j),
+                                        c.rs,
                                         cols - (vectors - 1) * lanes,
-                                        from,
-                                        ld,
+                                        init.from(ic + i, jc + j),
+                                        init.rs,
                                     );
                                 }
+                            }
+                            if pc + kb == k {
+                                // SAFETY: the sums of these rows are complete.
+                                unsafe { ends.finish(c, ic + i..ic + (i + height).min(i1), jc + j0..jc + j1) }
                             }
                         }
                     };

@@ -67,7 +67,7 @@ macro_rules! check {
                             Mat { ptr: a.as_ptr(), rs: rsa, cs: csa },
                             Mat { ptr: b.as_ptr(), rs: rsb, cs: csb },
                             out,
-                            out.start(accumulate),
+                            Ends::start(out.start(accumulate)),
                         );
                     }
                     let expected: Vec<$t> = want.iter().map(|&x| x as $t + if accumulate { 0.5 } else { 0.0 }).collect();
@@ -97,7 +97,7 @@ fn small_sizes_and_all_strides() {
 
 /// A bias for each column, in every way that a product can take.
 #[test]
-fn a_bias_is_added_to_every_row() {
+fn a_bias_is_added_to_every_row_before_an_activation() {
     for (m, n, k) in
         [(1, 1, 5), (1, 70, 40), (40, 1, 9), (5, 33, 0), (7, 3, 80), (6, 400, 500), (97, 129, 801), (40, 700, 810), (40, 12, 3)]
     {
@@ -116,10 +116,10 @@ fn a_bias_is_added_to_every_row() {
                         Mat { ptr: a.as_ptr(), rs: rsa, cs: csa },
                         Mat { ptr: b.as_ptr(), rs: rsb, cs: csb },
                         Out { ptr: SendPtr(c.as_mut_ptr()), rs: rsc, cs: csc },
-                        Mat { ptr: bias.as_ptr(), rs: 0, cs: 1 },
+                        Ends { init: Mat { ptr: bias.as_ptr(), rs: 0, cs: 1 }, activation: Some(Activation::Relu) },
                     );
                 }
-                let sums: Vec<f64> = want.iter().enumerate().map(|(at, v)| v + bias[at % n]).collect();
+                let sums: Vec<f64> = want.iter().enumerate().map(|(at, v)| (v + bias[at % n]).max(0.0)).collect();
                 assert_eq!(c, place(m, n, &sums, oc, 77.0).0, "{} {m}x{n}x{k} orders {oa}{ob}{oc}", kernels.name);
             }
         }

@@ -1,11 +1,14 @@
 //! Products added to something: linear, addmm, addmv, addr, addbmm, baddbmm, bilinear.
 
 use super::super::elementwise::{ADD, MUL, add};
-use super::super::{Args, Registry, Ret, copy, inplace, reduce, view};
+use super::super::{Args, Registry, Ret, activation, copy, inplace, reduce, view};
 use super::{
-    Onto, bmm, check_bmm, check_mm, check_mv, column, conj, flat, matmul, mm, mt, multiply, mv, outer_mul, product_raw, reshaped,
+    Onto, activates, bmm, check_bmm, check_mm, check_mv, column, conj, flat, matmul, mm, mt, multiply, mv, outer_mul,
+    product_raw, reshaped,
 };
 use crate::autograd::{needs_grad, record, save};
+use crate::cpu::gemm::Activation;
+use crate::device::Device;
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::expr::Operand;
@@ -129,6 +132,21 @@ pub fn addmm(input: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar
         left,
         right,
     )
+}
+
+/// relu, or gelu, of `beta * input + alpha * (a @ b)`; in the product itself where no gradient is wanted and `input` is a
+/// bias for each column.
+fn addmm_activation(input: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar, gelu: bool) -> Result<Tensor> {
+    let plain = beta.f64() == 1.0 && alpha.f64() == 1.0 && input.ndim() == 1 && a.ndim() == 2 && b.ndim() == 2;
+    let fits = plain && a.shape()[1] == b.shape()[0] && input.shape() == &b.shape()[1..];
+    let alike = [a, b].iter().all(|t| t.dtype() == input.dtype() && t.device() == input.device());
+    if fits && alike && activates(a.dtype()) && a.device() == Device::Cpu && !needs_grad(&[input, a, b]) {
+        let then = if gelu { Activation::Gelu } else { Activation::Relu };
+        let onto = Onto::Activated(Some(input.detach()), then);
+        return product_raw(&a.detach(), &b.detach(), &[], Some(onto), "addmm_impl_cpu_");
+    }
+    let sum = addmm(input, a, b, beta, alpha)?;
+    if gelu { activation::gelu(&sum, "none") } else { activation::relu(&sum) }
 }
 
 fn addmv(input: &Tensor, a: &Tensor, v: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
@@ -408,6 +426,12 @@ pub(super) fn register(r: &mut Registry) {
     factored!(r, "addr", "vec1", "vec2", addr, "beta * self + alpha * outer(vec1, vec2).");
     factored!(r, "addbmm", "batch1", "batch2", addbmm, "beta * self + alpha * sum of the products of the batches.");
     factored!(r, "baddbmm", "batch1", "batch2", baddbmm, "beta * self + alpha * (batch1 @ batch2).");
+    r.op(
+        "f",
+        "_addmm_activation(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1, bool use_gelu=False) -> Tensor",
+        "relu, or gelu, of beta * self + alpha * (mat1 @ mat2), in one pass.",
+        |a| addmm_activation(a.t(0), a.t(1), a.t(2), a.sc(3), a.sc(4), a.b(5)).map(Ret::from),
+    );
     r.op("n", "linear(Tensor self, Tensor weight, Tensor? bias=None) -> Tensor", "self @ weight.T + bias.", |a| {
         linear(a.t(0), a.t(1), a.ot(2)).map(Ret::from)
     });

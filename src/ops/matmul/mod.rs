@@ -12,7 +12,7 @@ pub use products::{kron, matrix_power, multi_dot, stack};
 use super::elementwise::mul;
 use super::{Registry, Ret, copy, reduce, view};
 use crate::autograd::{needs_grad, record, save};
-use crate::cpu::gemm;
+use crate::cpu::gemm::{self, Activation};
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::error::Result;
@@ -33,8 +33,8 @@ enum Start {
     Nothing,
     /// What the result's memory holds.
     Result,
-    /// A bias for each column, contiguous; for a single product of floats.
-    Bias(*const u8),
+    /// A bias for each column, contiguous, or null, and what follows; for a single product of floats.
+    Bias(*const u8, Option<Activation>),
 }
 
 /// The tensor that a product is added to.
@@ -43,6 +43,13 @@ pub enum Onto {
     Own(Tensor),
     /// A bias for each column, of the result's dtype.
     Bias(Tensor),
+    /// The same, if there is one, and an activation of the sums; on the CPU, for a single product in [`activates`].
+    Activated(Option<Tensor>, Activation),
+}
+
+/// The dtypes whose products take an activation with them.
+fn activates(d: Dtype) -> bool {
+    matches!(d, Dtype::F32 | Dtype::F64)
 }
 
 /// `a @ b`, added to what `start` says.
@@ -88,9 +95,9 @@ unsafe fn product(
         ($t:ty) => {
             match start {
                 // SAFETY: by the caller; a bias has `n` elements.
-                Start::Bias(bias) => unsafe {
+                Start::Bias(bias, activation) => unsafe {
                     let (p, q, r) = (a.0 as *const $t, b.0 as *const $t, c.0 as *mut $t);
-                    gemm::gemm_bias::<$t>(m, n, k, p, a.1, a.2, q, b.1, b.2, r, c.1, c.2, bias.cast())
+                    gemm::gemm_bias::<$t>(m, n, k, p, a.1, a.2, q, b.1, b.2, r, c.1, c.2, bias.cast(), activation)
                 },
                 _ => go!(gemm, batched_gemm, $t),
             }
@@ -183,17 +190,18 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Onto>, op: 
             None => (make(dtype)?, gpu::matmul::Start::Nothing),
             Some(Onto::Own(t)) => (t, gpu::matmul::Start::Result),
             Some(Onto::Bias(t)) => (make(dtype)?, gpu::matmul::Start::Bias(t.detach())),
+            Some(Onto::Activated(..)) => unreachable!("for the CPU"),
         };
         gpu::matmul::product(a, b, batch, &out, start)?;
         return Ok(out);
     }
-    let mut bias = None;
+    let (mut bias, mut activation) = (None, None);
     let (out, mut start) = match init {
         None => (make(dtype)?, Start::Nothing),
         Some(Onto::Own(t)) => (t, Start::Result),
         Some(Onto::Bias(t)) => {
             let out = make(dtype)?;
-            let fused = matches!(dtype, Dtype::F32 | Dtype::F64) && batch.is_empty();
+            let fused = activates(dtype) && batch.is_empty();
             if fused {
                 bias = Some(copy::contiguous(&t.detach())?);
             } else {
@@ -201,9 +209,14 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Onto>, op: 
             }
             (out, if fused { Start::Nothing } else { Start::Result })
         }
+        Some(Onto::Activated(t, then)) => {
+            bias = t.map(|t| copy::contiguous(&t.detach())).transpose()?;
+            activation = Some(then);
+            (make(dtype)?, Start::Nothing)
+        }
     };
-    if let Some(bias) = &bias {
-        start = Start::Bias(bias.ptr());
+    if bias.is_some() || activation.is_some() {
+        start = Start::Bias(bias.as_ref().map_or(std::ptr::null(), Tensor::ptr), activation);
     }
     if out.numel() == 0 {
         return Ok(out);

@@ -94,7 +94,7 @@ class TransformerEncoderLayer(Module):
         return self.dropout1(x)
 
     def _ff_block(self, x: Any) -> Any:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.dropout2(self.linear2(self.dropout(_activated(self.linear1, self.activation, x))))
 
 
 class TransformerDecoderLayer(Module):
@@ -151,7 +151,17 @@ class TransformerDecoderLayer(Module):
         return self.dropout2(x)
 
     def _ff_block(self, x: Any) -> Any:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.dropout3(self.linear2(self.dropout(_activated(self.linear1, self.activation, x))))
+
+
+def _activated(linear: Any, activation: Any, x: Any) -> Any:
+    """activation(linear(x)); where no gradient is wanted, in one pass."""
+    gelu = activation is F.gelu
+    one_pass = (gelu or activation is F.relu) and type(linear) is Linear and linear.bias is not None
+    if rg.is_grad_enabled() or not one_pass or linear._forward_hooks or linear._forward_pre_hooks:
+        return activation(linear(x))
+    rows = rg._addmm_activation(linear.bias, x.flatten(0, -2), linear.weight.t(), use_gelu=gelu)
+    return rows.view(*x.shape[:-1], linear.out_features)
 
 
 def _activation(activation: Any) -> Any:
