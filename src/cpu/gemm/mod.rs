@@ -45,7 +45,7 @@ const SMALL_COPY: usize = 512;
 
 /// A strided matrix to read.
 #[derive(Clone, Copy)]
-struct Mat<T> {
+pub struct Mat<T> {
     ptr: *const T,
     rs: isize,
     cs: isize,
@@ -269,10 +269,8 @@ unsafe fn gemm_with<T: GemmScalar>(
             return unpacked(kernels, m, n, k, a, b, c, ends);
         }
         let small = m <= kernels.mr || (work < PARALLEL_WORK && k * n * size_of::<T>() <= 48 << 10);
-        // Rows that lie a multiple of 4 KB apart would push each other out of the first-level cache.
-        let spread = |stride: isize| !(stride.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
-        let few = m <= FEW_TILES * kernels.mr && spread(b.rs) || n * size_of::<T>() <= NARROW;
-        if b_rows && (small || few && a_rows && spread(a.rs)) {
+        let few = m <= FEW_TILES * kernels.mr && spread::<T>(b.rs) || n * size_of::<T>() <= NARROW;
+        if b_rows && (small || few && a_rows && spread::<T>(a.rs)) {
             return unpacked(kernels, m, n, k, a, b, c, ends);
         }
         let a = Strided { ptr: a.ptr, across: a.rs, step: a.cs };
@@ -283,6 +281,11 @@ unsafe fn gemm_with<T: GemmScalar>(
 
 fn transposed<T>(c: Out<T>) -> Out<T> {
     Out { ptr: c.ptr, rs: c.cs, cs: c.rs }
+}
+
+/// Whether rows so far apart fit side by side into the first-level cache: those at multiples of 4 KB push each other out.
+fn spread<T>(stride: isize) -> bool {
+    !(stride.unsigned_abs() * size_of::<T>()).is_multiple_of(4096)
 }
 
 /// A product that was made elsewhere becomes the result.

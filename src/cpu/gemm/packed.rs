@@ -5,7 +5,7 @@
 use super::super::threads::{SendPtr, num_threads, parallel_pieces};
 use super::kernel::{GemmScalar, Kernels};
 use super::pack::{pack_panel, with_scratch};
-use super::{Ends, Out, PARALLEL_WORK, split};
+use super::{Ends, Mat, NARROW, Out, PARALLEL_WORK, split, spread};
 
 /// An operand that copies parts of itself into panels: rows of the left operand or columns of the
 /// right one lie `across`, the summed dimension is stepped through.
@@ -17,6 +17,11 @@ pub trait Panels<T>: Sync {
     /// `dst` has room for `full * depth` elements and nobody else uses them; the element range lies
     /// inside the operand.
     unsafe fn pack(&self, dst: *mut T, full: usize, across: usize, width: usize, step: usize, depth: usize);
+
+    /// The operand as a matrix, if tiles may read its rows where they are.
+    fn rows(&self) -> Option<Mat<T>> {
+        None
+    }
 }
 
 /// A matrix in memory.
@@ -34,6 +39,10 @@ impl<T: Copy + Default> Panels<T> for Strided<T> {
         let src = self.ptr.wrapping_offset(across as isize * self.across + step as isize * self.step);
         // SAFETY: the caller's promise.
         unsafe { pack_panel(dst, full, src, self.across, self.step, width, depth) }
+    }
+
+    fn rows(&self) -> Option<Mat<T>> {
+        (self.step == 1 && spread::<T>(self.across)).then_some(Mat { ptr: self.ptr, rs: self.across, cs: 1 })
     }
 }
 
@@ -103,6 +112,8 @@ pub(super) unsafe fn packed<T: GemmScalar>(
     let height = mc.div_ceil(mc.div_ceil(kernels.mr));
     let mc_full = mc.next_multiple_of(height);
     let nc_full = nc.next_multiple_of(nr);
+    // Under a short row of tiles, rows of the left operand are not read often enough to be packed.
+    let rows = if n * size_of::<T>() <= NARROW { a.rows() } else { None };
     with_scratch::<T, _>((mc_full + nc_full) * kc, |scratch| {
         let pack_a = scratch;
         // SAFETY: inside the scratch.
@@ -124,7 +135,8 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                 });
                 for ic in (0..m).step_by(mc) {
                     let mb = (m - ic).min(mc);
-                    split(mb, height, mb * kb * 4, |i0, i1| {
+                    let to_pack = if rows.is_some() { 0 } else { mb };
+                    split(to_pack, height, to_pack * kb * 4, |i0, i1| {
                         for i in (i0..i1).step_by(height) {
                             // SAFETY: panel `i / height` of the scratch belongs to this piece.
                             unsafe {
@@ -145,7 +157,13 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                         let (j0, i0) = (at / bands * block, at % bands * band);
                         let (j1, i1) = ((j0 + block).min(nb), (i0 + band).min(mb));
                         for i in (i0..i1).step_by(height) {
-                            let tiles = &kernels.packed[(i1 - i).min(height) - 1];
+                            let tall = (i1 - i).min(height);
+                            // SAFETY: inside the scratch.
+                            let panel = || Mat { ptr: unsafe { pack_a.get().add(i * kb) }, rs: 1, cs: height as isize };
+                            let (tiles, left) = match rows {
+                                Some(a) => (&kernels.raw[tall - 1], Mat { ptr: a.at(ic + i, pc), ..a }),
+                                None => (&kernels.packed[tall - 1], panel()),
+                            };
                             for j in (j0..j1).step_by(nr) {
                                 let cols = (j1 - j).min(nr);
                                 let vectors = 1 + usize::from(cols > lanes);
@@ -156,9 +174,9 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                                     let init = if pc > 0 { c.start(true) } else { ends.init };
                                     tiles[vectors - 1](
                                         kb,
-                                        pack_a.get().add(i * kb),
-                                        1,
-                                        height as isize,
+                                        left.ptr,
+                                        left.rs,
+                                        left.cs,
                                         pack_b.get().add(j * kb),
                                         nr as isize,
                                         c.at(ic + i, jc + j),
@@ -171,7 +189,7 @@ pub(super) unsafe fn packed<T: GemmScalar>(
                             }
                             if pc + kb == k {
                                 // SAFETY: the sums of these rows are complete.
-                                unsafe { ends.finish(c, ic + i..ic + (i + height).min(i1), jc + j0..jc + j1) }
+                                unsafe { ends.finish(c, ic + i..ic + i + tall, jc + j0..jc + j1) }
                             }
                         }
                     };
