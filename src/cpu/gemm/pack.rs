@@ -1,7 +1,7 @@
 //! Copies operand blocks into panels that a kernel reads from one end to the other.
 
 use super::super::threads::SendPtr;
-use super::turn::transpose;
+use super::turn::{self, transpose};
 use std::cell::RefCell;
 
 /// Scratch kept per thread for the next call, in bytes; larger blocks are freed.
@@ -90,20 +90,7 @@ pub unsafe fn pack_panel<T: Copy + Default>(
             }
         }
         if across == 1 {
-            if width == full && full == 32 {
-                // A constant length lets the copy become a few vector moves.
-                for p in 0..depth {
-                    let from = src.offset(p as isize * step);
-                    std::ptr::copy_nonoverlapping(from, dst.add(p * full), 32);
-                }
-            } else {
-                for p in 0..depth {
-                    let from = src.offset(p as isize * step);
-                    for i in 0..width {
-                        *dst.add(p * full + i) = *from.add(i);
-                    }
-                }
-            }
+            turn::copy_rows(src, step, width, depth, dst, full as isize);
             return;
         }
         if step == 1 {

@@ -1,4 +1,4 @@
-//! Transposition of blocks: between rows along a dimension and vectors across it.
+//! Blocks that are moved or turned: between rows along a dimension and vectors across it.
 
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::isa::Level;
@@ -56,6 +56,27 @@ pub unsafe fn transpose<T: Copy>(src: *const T, src_stride: isize, rows: usize, 
     }
 }
 
+/// `dst[r * dst_stride + c] = src[r * src_stride + c]` for `r < rows`, `c < cols`.
+///
+/// # Safety
+/// The elements are readable and writable, and the two matrices do not overlap.
+pub unsafe fn copy_rows<T: Copy>(src: *const T, src_stride: isize, cols: usize, rows: usize, dst: *mut T, dst_stride: isize) {
+    // SAFETY: the caller's promise; the level is the processor's.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if size_of::<T>() == 4 && (1..=32).contains(&cols) && crate::cpu::isa::level() >= Level::Avx512 {
+            return x86::copy_rows(src.cast(), src_stride, cols, rows, dst.cast(), dst_stride);
+        }
+        for r in 0..rows as isize {
+            let (from, to) = (src.offset(r * src_stride), dst.offset(r * dst_stride));
+            // (Not a call: rows are short.)
+            for c in 0..cols {
+                *to.add(c) = *from.add(c);
+            }
+        }
+    }
+}
+
 /// One block of at most 16 x 16.
 unsafe fn plain<T: Copy>(src: *const T, src_stride: isize, rows: usize, cols: usize, dst: *mut T, dst_stride: isize) {
     // SAFETY: the caller's promise.
@@ -84,6 +105,27 @@ unsafe fn plain<T: Copy>(src: *const T, src_stride: isize, rows: usize, cols: us
 #[allow(clippy::needless_range_loop)]
 mod x86 {
     use std::arch::x86_64::*;
+
+    /// Rows of 1 to 32 elements of four bytes.
+    ///
+    /// # Safety
+    /// As for [`super::copy_rows`]; the processor has AVX-512 F.
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn copy_rows(src: *const f32, src_stride: isize, cols: usize, rows: usize, dst: *mut f32, dst_stride: isize) {
+        let (first, second) =
+            ((0xffff_u32 >> (16 - cols.min(16))) as u16, ((1_u64 << cols >> 16) - u64::from(cols >= 16)) as u16);
+        // SAFETY: masks hide what is outside.
+        unsafe {
+            for r in 0..rows as isize {
+                let (from, to) = (src.wrapping_offset(r * src_stride), dst.wrapping_offset(r * dst_stride));
+                _mm512_mask_storeu_ps(to, first, _mm512_maskz_loadu_ps(first, from));
+                if second != 0 {
+                    let (from, to) = (from.wrapping_add(16), to.wrapping_add(16));
+                    _mm512_mask_storeu_ps(to, second, _mm512_maskz_loadu_ps(second, from));
+                }
+            }
+        }
+    }
 
     /// One block of at most 16 x 16 elements of four bytes, from rows that lie anywhere.
     ///
@@ -160,6 +202,20 @@ mod tests {
             for (i, &v) in dst.iter().enumerate() {
                 let (c, r) = (i / (rows + 3), i % (rows + 3));
                 assert_eq!(v, if r < rows { src[r * (cols + 2) + c] } else { -1.0 }, "{rows} x {cols} at {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_all_widths() {
+        for cols in 1..=40 {
+            let src: Vec<f32> = (0..7 * 41).map(|v| v as f32).collect();
+            let mut dst = vec![-1.0_f32; 7 * 43];
+            // SAFETY: both buffers have the strides given.
+            unsafe { copy_rows(src.as_ptr(), 41, cols, 7, dst.as_mut_ptr(), 43) };
+            for (i, &v) in dst.iter().enumerate() {
+                let (r, c) = (i / 43, i % 43);
+                assert_eq!(v, if c < cols { src[r * 41 + c] } else { -1.0 }, "{cols} at {i}");
             }
         }
     }
