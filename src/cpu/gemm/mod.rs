@@ -1,9 +1,13 @@
 //! Matrix products of strided operands.
 //!
-//! Large products pack both operands into panels and run a register tile over them; small ones read
-//! the operands where they are; products with few rows or columns are rows of dot products or sums
-//! of scaled rows. Which way is taken depends on sizes and strides alone, and every way sums each
-//! element in an order of its own, so the bits do not depend on the number of threads.
+//! Large products pack their operands into panels and run a register tile over them. Packing pays where panels are read
+//! often: with few rows of tiles, or short rows, the operands are read where they are, provided that a tile's rows find
+//! room in the first-level cache. Products with few rows or columns are rows of dot products or sums of scaled rows. Which
+//! way is taken depends on sizes and strides alone, and every way sums each element in an order of its own, so the bits do
+//! not depend on the number of threads.
+//!
+//! A product starts from nothing, from the result or from a bias for each column, and may end with an activation, which is
+//! applied to each tile's rows while they are in cache.
 
 #![allow(clippy::too_many_arguments)]
 
