@@ -434,6 +434,12 @@ def test_transformer_layers():
     h = layer.norm1(x + layer.self_attn(x, x, x)[0])
     want = layer.norm2(h + layer.linear2(torch.relu(layer.linear1(h))))
     close(layer(x), numpy(want))
+    for layer.activation in (nn.functional.relu, nn.functional.gelu):  # without a gradient the activation is part of the product
+        want = layer(x)
+        with torch.no_grad():
+            close(layer(x), numpy(want))
+            with torch.autocast("cpu", torch.bfloat16):
+                assert torch.equal(layer._ff_block(x), layer.linear2(layer.activation(layer.linear1(x))))
     encoder = nn.TransformerEncoder(layer, 2)
     assert encoder.layers[0] is not encoder.layers[1]
     assert encoder(x).shape == (2, 3, 4)

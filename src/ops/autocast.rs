@@ -28,6 +28,7 @@ const NARROW: &[&str] = &[
     "mm",
     "bmm",
     "addmm",
+    "_addmm_activation",
     "addbmm",
     "baddbmm",
     "conv1d",
