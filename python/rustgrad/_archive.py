@@ -5,9 +5,11 @@ from __future__ import annotations
 import mmap as _mmap
 import os
 import struct
-import zipfile
 import zlib
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import zipfile
 
 ALIGNMENT = 64
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
@@ -78,6 +80,9 @@ class Reader:
     """Reads members by their name inside the archive's one folder."""
 
     def __init__(self, file: IO[bytes], mapped: bool = False) -> None:
+        import zipfile  # only now: importing it takes a good part of the time of importing this package
+
+        self._stored, self._bad = zipfile.ZIP_STORED, zipfile.BadZipFile
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, ValueError, struct.error, OSError, NotImplementedError) as error:
@@ -111,12 +116,12 @@ class Reader:
     def read(self, name: str) -> bytes:
         """A member's bytes, its checksum verified."""
         info = self._info(name)
-        stored = info.compress_type == zipfile.ZIP_STORED
+        stored = info.compress_type == self._stored
         if info.compress_size > self._length or (stored and info.file_size != info.compress_size):
             raise _corrupt(f"reading file {name}: its size goes beyond the archive")
         try:
             data = self._zip.read(info)
-        except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        except (self._bad, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError) as error:
             raise _corrupt(f"reading file {name}: {error}") from error
         if len(data) != info.file_size:
             raise _corrupt(f"reading file {name}: the archive ends early")
@@ -125,7 +130,7 @@ class Reader:
     def view(self, name: str) -> Any:
         """A member's bytes; straight from the mapped file where it was opened so and the member is stored."""
         info = self._info(name)
-        if self._map is None or info.compress_type != zipfile.ZIP_STORED:
+        if self._map is None or info.compress_type != self._stored:
             return self.read(name)
         at = info.header_offset
         head = bytes(self._map[at : at + 30])

@@ -1,13 +1,8 @@
-"""The version of this library, and of the PyTorch interface it offers."""
+"""The version of this library (`rustgrad`), and of the PyTorch interface it offers."""
 
 from __future__ import annotations
 
-from importlib import metadata as _metadata
-
-try:
-    rustgrad = _metadata.version("rustgrad")
-except _metadata.PackageNotFoundError:  # used from a source tree
-    rustgrad = "0.0.0"
+from typing import Any
 
 __version__ = "2.13.0"
 debug = False
@@ -18,3 +13,15 @@ xpu: str | None = None
 git_version = "unknown"
 
 __all__ = ["__version__", "cuda", "debug", "git_version", "hip", "rocm", "xpu"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "rustgrad":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Only when asked for: it takes as long to import as all of this package.
+    from importlib import metadata
+
+    try:
+        return metadata.version("rustgrad")
+    except metadata.PackageNotFoundError:  # used from a source tree
+        return "0.0.0"
