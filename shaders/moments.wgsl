@@ -1,30 +1,11 @@
-// Means and variances: Welford's step for an element, and for parts the rule of Chan, Golub and LeVeque (1979). A tensor is
-// outer x len x inner; as in reduce.wgsl, long columns are cut into chunks of a fixed size, which are joined in order.
+// Means and variances: Welford's step for an element; parts are joined. A tensor is outer x len x inner; as in
+// reduce.wgsl, long columns are cut into chunks of a fixed size, which are joined in order.
 
-struct Moments { n: f32, mean: f32, m2: f32 }
-fn add(a: Moments, v: f32) -> Moments {
+fn add(a: rg_Moments, v: f32) -> rg_Moments {
     let n = a.n + 1.0;
     let d = v - a.mean;
     let mean = a.mean + d / n;
-    return Moments(n, mean, a.m2 + d * (v - mean));
-}
-fn join(a: Moments, b: Moments) -> Moments {
-    if b.n == 0.0 { return a; }
-    let n = a.n + b.n;
-    let d = b.mean - a.mean;
-    let f = b.n / n;
-    return Moments(n, a.mean + d * f, a.m2 + b.m2 + d * d * a.n * f);
-}
-var<workgroup> all: array<Moments, 256>;
-// What all invocations of a workgroup have, in the first one.
-fn together(own: Moments, l: u32) -> Moments {
-    all[l] = own;
-    workgroupBarrier();
-    for (var w = 128u; w > 0u; w >>= 1u) {
-        if l < w { all[l] = join(all[l], all[l + w]); }
-        workgroupBarrier();
-    }
-    return all[0];
+    return rg_Moments(n, mean, a.m2 + d * (v - mean));
 }
 
 //# moments_rows
@@ -35,9 +16,9 @@ fn group(g: u32, l: u32) {
     let row = (g / p.chunks) * p.len;
     let first = (g % p.chunks) * p.chunk;
     let last = min(first + p.chunk, p.len);
-    var a = Moments(0.0, 0.0, 0.0);
+    var a = rg_Moments(0.0, 0.0, 0.0);
     for (var k = first + l; k < last; k += 256u) { a = add(a, x_at(row + k)); }
-    a = together(a, l);
+    a = rg_together(a, l);
     if l == 0u {
         mean_set(g, a.mean);
         m2_set(g, a.m2);
@@ -52,7 +33,7 @@ fn element(i: u32) {
     let c = (i / p.inner) % p.chunks;
     let start = (i / p.inner / p.chunks) * p.len * p.inner + i % p.inner;
     let last = min((c + 1u) * p.chunk, p.len);
-    var a = Moments(0.0, 0.0, 0.0);
+    var a = rg_Moments(0.0, 0.0, 0.0);
     for (var k = c * p.chunk; k < last; k++) { a = add(a, x_at(start + k * p.inner)); }
     mean_set(i, a.mean);
     m2_set(i, a.m2);
@@ -64,13 +45,13 @@ fn element(i: u32) {
 // One column's moments from those of its chunks, by one workgroup.
 fn group(g: u32, l: u32) {
     let start = (g / p.inner) * p.chunks * p.inner + g % p.inner;
-    var a = Moments(0.0, 0.0, 0.0);
+    var a = rg_Moments(0.0, 0.0, 0.0);
     for (var c = l; c < p.chunks; c += 256u) {
         let n = min((c + 1u) * p.chunk, p.len) - c * p.chunk;
         let i = start + c * p.inner;
-        a = join(a, Moments(f32(n), means_at(i), m2s_at(i)));
+        a = rg_join(a, rg_Moments(f32(n), means_at(i), m2s_at(i)));
     }
-    a = together(a, l);
+    a = rg_together(a, l);
     if l == 0u {
         mean_set(g, a.mean);
         m2_set(g, a.m2);

@@ -194,31 +194,18 @@ fn group(g: u32, l: u32) {
 //# group_statistics
 //: x in float32; mean out float32; rstd out float32
 //: size u32; parts u32; chunk u32; eps f32
-// Joins the parts of a group (Chan, Golub and LeVeque, 1979).
-struct Moments { n: f32, mean: f32, squares: f32 }
-var<workgroup> all: array<Moments, 256>;
-fn join(a: Moments, b: Moments) -> Moments {
-    let n = a.n + b.n;
-    if b.n == 0.0 { return a; }
-    let d = b.mean - a.mean;
-    return Moments(n, a.mean + d * (b.n / n), a.squares + b.squares + d * d * (a.n * b.n / n));
-}
+// Joins the parts of a group.
 fn group(g: u32, l: u32) {
-    var a = Moments(0.0, 0.0, 0.0);
+    var a = rg_Moments(0.0, 0.0, 0.0);
     for (var k = l; k < p.parts; k += 256u) {
         let n = min((k + 1u) * p.chunk, p.size) - k * p.chunk;
         let i = (g * p.parts + k) * 2u;
-        a = join(a, Moments(f32(n), x_at(i), x_at(i + 1u)));
+        a = rg_join(a, rg_Moments(f32(n), x_at(i), x_at(i + 1u)));
     }
-    all[l] = a;
-    for (var step = 128u; step > 0u; step /= 2u) {
-        workgroupBarrier();
-        if l < step { all[l] = join(all[l], all[l + step]); }
-    }
+    a = rg_together(a, l);
     if l == 0u {
-        a = all[0];
         mean_set(g, a.mean);
-        rstd_set(g, 1.0 / rg_sqrt(a.squares / a.n + p.eps));
+        rstd_set(g, 1.0 / rg_sqrt(a.m2 / a.n + p.eps));
     }
 }
 

@@ -39,15 +39,15 @@ fn row_stats(own: Stats, at: u32, lane: u32) -> Stats {
     return parts[at - lane];
 }
 
-// Where invocation `l` of workgroup `g` works: its row (there may be none), the first element of it, its lane and its place.
-struct Row { index: u32, there: bool, first: u32, lane: u32, at: u32 }
+// Where invocation `l` of workgroup `g` works: whether its row is there, the first element of it, its lane and its place.
+struct Row { there: bool, first: u32, lane: u32, at: u32 }
 fn row_of(g: u32, l: u32) -> Row {
     // Neighbours read neighbouring elements.
     let across = p.inner > 1u;
     let lane = select(l % LANES, l / (256u / LANES), across);
     let own = select(l / LANES, l % (256u / LANES), across);
     let row = g * (256u / LANES) + own;
-    return Row(row, row < p.rows, (row / p.inner) * p.len * p.inner + row % p.inner, lane, own * LANES + lane);
+    return Row(row < p.rows, (row / p.inner) * p.len * p.inner + row % p.inner, lane, own * LANES + lane);
 }
 
 //# softmax

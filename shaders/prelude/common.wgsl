@@ -61,3 +61,25 @@ fn rg_lane_sum(v: f32, at: u32, lane: u32, width: u32) -> f32 {
     workgroupBarrier();
     return rg_lanes[at - lane];
 }
+
+// How many numbers, their mean and the sum of squared distances from it; of parts together by the rule of Chan, Golub and
+// LeVeque (1979).
+struct rg_Moments { n: f32, mean: f32, m2: f32 }
+fn rg_join(a: rg_Moments, b: rg_Moments) -> rg_Moments {
+    if b.n == 0.0 { return a; }
+    let n = a.n + b.n;
+    let d = b.mean - a.mean;
+    let f = b.n / n;
+    return rg_Moments(n, a.mean + d * f, a.m2 + b.m2 + d * d * a.n * f);
+}
+var<workgroup> rg_all: array<rg_Moments, 256>;
+// What all invocations `l` of a workgroup have, in the first one.
+fn rg_together(own: rg_Moments, l: u32) -> rg_Moments {
+    rg_all[l] = own;
+    workgroupBarrier();
+    for (var w = 128u; w > 0u; w >>= 1u) {
+        if l < w { rg_all[l] = rg_join(rg_all[l], rg_all[l + w]); }
+        workgroupBarrier();
+    }
+    return rg_all[0];
+}

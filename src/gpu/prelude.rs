@@ -88,7 +88,6 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
 /// Appends the declarations that a text uses, and some more; of two with one name those of the first table.
 pub fn include(out: &mut String, more: &[&str], tables: &[&Declarations]) {
     let mut wanted: Vec<String> = names(out).chain(more.iter().copied()).map(String::from).collect();
-    // What the text declares itself is not looked for.
     let mut done: HashSet<String> = HashSet::new();
     while let Some(name) = wanted.pop() {
         if done.contains(&name) {

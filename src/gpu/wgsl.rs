@@ -136,6 +136,7 @@ static FILES: &[(&str, &str)] = files! {
     "sort.wgsl"
     "unpool.wgsl"
 };
+
 /// All kernels by name.
 pub fn sections() -> &'static HashMap<String, Section> {
     static ALL: OnceLock<HashMap<String, Section>> = OnceLock::new();
