@@ -80,8 +80,8 @@ impl Step {
             let ready = |t: &Tensor| {
                 if plain { Ok(t.detach()) } else { copy::clone(&t.detach(), Some(super::MemoryFormat::Contiguous)) }
             };
-            let states2 = states.iter().map(|s| ready(s)).collect::<Result<SmallVec<[Tensor; 3]>>>()?;
-            let job = GpuJob { kernel: make(i).kernel(), param: ready(p)?, grad: ready(g)?, states: states2 };
+            let ready_states = states.iter().map(|s| ready(s)).collect::<Result<SmallVec<[Tensor; 3]>>>()?;
+            let job = GpuJob { kernel: make(i).kernel(), param: ready(p)?, grad: ready(g)?, states: ready_states };
             if !plain {
                 staged.push((p.clone(), job.param.clone()));
                 staged.extend(states.iter().zip(&job.states).map(|(to, from)| ((*to).clone(), from.clone())));

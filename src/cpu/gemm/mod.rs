@@ -123,7 +123,7 @@ pub unsafe fn gemm<T: GemmScalar>(
     unsafe { gemm_with(T::kernels(), m, n, k, a, b, c, Ends::start(c.start(accumulate))) }
 }
 
-/// `c = activation(a * b + bias)`, the bias a row of `n` elements or null; the rest as for [`gemm`].
+/// `c = activation(a * b + bias)`, the bias a row of `n` elements; the rest as for [`gemm`].
 ///
 /// # Safety
 /// As for [`gemm`]; the bias is readable and no part of `c`.

@@ -90,7 +90,7 @@ pub unsafe fn pack_panel<T: Copy + Default>(
             }
         }
         if across == 1 {
-            turn::copy_rows(src, step, width, depth, dst, full as isize);
+            turn::copy_rows(src, step, depth, width, dst, full as isize);
             return;
         }
         if step == 1 {

@@ -60,12 +60,12 @@ pub unsafe fn transpose<T: Copy>(src: *const T, src_stride: isize, rows: usize, 
 ///
 /// # Safety
 /// The elements are readable and writable, and the two matrices do not overlap.
-pub unsafe fn copy_rows<T: Copy>(src: *const T, src_stride: isize, cols: usize, rows: usize, dst: *mut T, dst_stride: isize) {
+pub unsafe fn copy_rows<T: Copy>(src: *const T, src_stride: isize, rows: usize, cols: usize, dst: *mut T, dst_stride: isize) {
     // SAFETY: the caller's promise; the level is the processor's.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if size_of::<T>() == 4 && (1..=32).contains(&cols) && crate::cpu::isa::level() >= Level::Avx512 {
-            return x86::copy_rows(src.cast(), src_stride, cols, rows, dst.cast(), dst_stride);
+            return x86::copy_rows(src.cast(), src_stride, rows, cols, dst.cast(), dst_stride);
         }
         for r in 0..rows as isize {
             let (from, to) = (src.offset(r * src_stride), dst.offset(r * dst_stride));
@@ -111,9 +111,9 @@ mod x86 {
     /// # Safety
     /// As for [`super::copy_rows`]; the processor has AVX-512 F.
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn copy_rows(src: *const f32, src_stride: isize, cols: usize, rows: usize, dst: *mut f32, dst_stride: isize) {
-        let (first, second) =
-            ((0xffff_u32 >> (16 - cols.min(16))) as u16, ((1_u64 << cols >> 16) - u64::from(cols >= 16)) as u16);
+    pub unsafe fn copy_rows(src: *const f32, src_stride: isize, rows: usize, cols: usize, dst: *mut f32, dst_stride: isize) {
+        let live = u32::MAX >> (32 - cols);
+        let (first, second) = (live as u16, (live >> 16) as u16);
         // SAFETY: masks hide what is outside.
         unsafe {
             for r in 0..rows as isize {
@@ -212,7 +212,7 @@ mod tests {
             let src: Vec<f32> = (0..7 * 41).map(|v| v as f32).collect();
             let mut dst = vec![-1.0_f32; 7 * 43];
             // SAFETY: both buffers have the strides given.
-            unsafe { copy_rows(src.as_ptr(), 41, cols, 7, dst.as_mut_ptr(), 43) };
+            unsafe { copy_rows(src.as_ptr(), 41, 7, cols, dst.as_mut_ptr(), 43) };
             for (i, &v) in dst.iter().enumerate() {
                 let (r, c) = (i / 43, i % 43);
                 assert_eq!(v, if c < cols { src[r * 41 + c] } else { -1.0 }, "{cols} at {i}");

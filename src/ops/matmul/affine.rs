@@ -8,7 +8,6 @@ use super::{
 };
 use crate::autograd::{needs_grad, record, save};
 use crate::cpu::gemm::Activation;
-use crate::device::Device;
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::expr::Operand;
@@ -35,7 +34,7 @@ fn start(t: &Tensor, shape: &[usize]) -> Result<Tensor> {
 /// `t`, stretched to `shape`, to be added to: as it is where it is a bias for each column.
 fn onto(t: &Tensor, shape: &[usize]) -> Result<Onto> {
     if t.ndim() == 1 && shape.len() == 2 && t.shape()[0] == shape[1] {
-        return Ok(Onto::Bias(t.clone()));
+        return Ok(Onto::Bias(t.clone(), None));
     }
     Ok(Onto::Own(start(t, shape)?))
 }
@@ -140,9 +139,9 @@ fn addmm_activation(input: &Tensor, a: &Tensor, b: &Tensor, beta: Scalar, alpha:
     let plain = beta.f64() == 1.0 && alpha.f64() == 1.0 && input.ndim() == 1 && a.ndim() == 2 && b.ndim() == 2;
     let fits = plain && a.shape()[1] == b.shape()[0] && input.shape() == &b.shape()[1..];
     let alike = [a, b].iter().all(|t| t.dtype() == input.dtype() && t.device() == input.device());
-    if fits && alike && activates(a.dtype()) && a.device() == Device::Cpu && !needs_grad(&[input, a, b]) {
+    if fits && alike && activates(a.dtype(), a.device()) && !needs_grad(&[input, a, b]) {
         let then = if gelu { Activation::Gelu } else { Activation::Relu };
-        let onto = Onto::Activated(Some(input.detach()), then);
+        let onto = Onto::Bias(input.detach(), Some(then));
         return product_raw(&a.detach(), &b.detach(), &[], Some(onto), "addmm_impl_cpu_");
     }
     let sum = addmm(input, a, b, beta, alpha)?;

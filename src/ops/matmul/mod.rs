@@ -33,7 +33,7 @@ enum Start {
     Nothing,
     /// What the result's memory holds.
     Result,
-    /// A bias for each column, contiguous, or null, and what follows; for a single product of floats.
+    /// A bias for each column, contiguous, and what follows; for a single product of floats.
     Bias(*const u8, Option<Activation>),
 }
 
@@ -41,15 +41,14 @@ enum Start {
 pub enum Onto {
     /// Of the result's shape and dtype, contiguous and the caller's own: it becomes the result.
     Own(Tensor),
-    /// A bias for each column, of the result's dtype.
-    Bias(Tensor),
-    /// The same, if there is one, and an activation of the sums; on the CPU, for a single product in [`activates`].
-    Activated(Option<Tensor>, Activation),
+    /// A bias for each column, of the result's dtype, and perhaps an activation of the sums: for a single product that
+    /// [`activates`].
+    Bias(Tensor, Option<Activation>),
 }
 
-/// The dtypes whose products take an activation with them.
-fn activates(d: Dtype) -> bool {
-    matches!(d, Dtype::F32 | Dtype::F64)
+/// Whether a product takes a bias and an activation with it.
+fn activates(dtype: Dtype, device: Device) -> bool {
+    device == Device::Cpu && matches!(dtype, Dtype::F32 | Dtype::F64)
 }
 
 /// `a @ b`, added to what `start` says.
@@ -189,34 +188,28 @@ fn product_raw(a: &Tensor, b: &Tensor, batch: &[usize], init: Option<Onto>, op: 
         let (out, start) = match init {
             None => (make(dtype)?, gpu::matmul::Start::Nothing),
             Some(Onto::Own(t)) => (t, gpu::matmul::Start::Result),
-            Some(Onto::Bias(t)) => (make(dtype)?, gpu::matmul::Start::Bias(t.detach())),
-            Some(Onto::Activated(..)) => unreachable!("for the CPU"),
+            Some(Onto::Bias(t, _)) => (make(dtype)?, gpu::matmul::Start::Bias(t.detach())),
         };
         gpu::matmul::product(a, b, batch, &out, start)?;
         return Ok(out);
     }
-    let (mut bias, mut activation) = (None, None);
+    let mut bias = None;
     let (out, mut start) = match init {
         None => (make(dtype)?, Start::Nothing),
         Some(Onto::Own(t)) => (t, Start::Result),
-        Some(Onto::Bias(t)) => {
+        Some(Onto::Bias(t, activation)) => {
             let out = make(dtype)?;
-            let fused = activates(dtype) && batch.is_empty();
+            let fused = activates(dtype, device) && batch.is_empty();
             if fused {
-                bias = Some(copy::contiguous(&t.detach())?);
+                bias = Some((copy::contiguous(&t.detach())?, activation));
             } else {
                 copy::copy_raw(&out, &t.detach().alias(t.layout().expand(out.shape())?))?;
             }
             (out, if fused { Start::Nothing } else { Start::Result })
         }
-        Some(Onto::Activated(t, then)) => {
-            bias = t.map(|t| copy::contiguous(&t.detach())).transpose()?;
-            activation = Some(then);
-            (make(dtype)?, Start::Nothing)
-        }
     };
-    if bias.is_some() || activation.is_some() {
-        start = Start::Bias(bias.as_ref().map_or(std::ptr::null(), Tensor::ptr), activation);
+    if let Some((bias, activation)) = &bias {
+        start = Start::Bias(bias.ptr(), *activation);
     }
     if out.numel() == 0 {
         return Ok(out);
