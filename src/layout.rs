@@ -1,22 +1,26 @@
 //! Shapes, strides, offsets. All size arithmetic is checked.
 
 use crate::error::Result;
+use crate::small::Small;
 use crate::{bail, ensure, err};
 use smallvec::SmallVec;
 
-pub type Dims = SmallVec<[usize; 6]>;
-pub type Strides = SmallVec<[isize; 6]>;
+pub type Dims = Small<usize>;
+pub type Strides = Small<isize>;
 
 /// Most dimensions a tensor may have (as PyTorch).
 pub const MAX_DIMS: usize = 64;
 
 /// How the elements of a tensor lie in its storage; the unit is one element.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Layout {
     pub shape: Dims,
     pub strides: Strides,
     pub offset: usize,
+    // What every op asks, kept. `plain`: made by `contiguous`, strides and offset included.
     numel: usize,
+    contiguous: bool,
+    plain: bool,
 }
 
 /// `[2, 3]`, as PyTorch's messages print sizes.
@@ -28,22 +32,34 @@ pub fn show<T: std::fmt::Display>(dims: &[T]) -> String {
 /// The number of elements, or an error where it does not fit.
 pub fn checked_numel(shape: &[usize]) -> Result<usize> {
     ensure!(shape.len() <= MAX_DIMS, Runtime, "too many dimensions: got {}, at most {MAX_DIMS}", shape.len());
-    if shape.contains(&0) {
-        return Ok(0);
-    }
-    let mut n: usize = 1;
+    let (mut n, mut empty, mut overflow) = (1usize, false, false);
     for &s in shape {
-        n = n
-            .checked_mul(s)
-            .filter(|&n| n <= isize::MAX as usize)
-            .ok_or_else(|| err!(Runtime, "numel: integer multiplication overflow for size {}", show(shape)))?;
+        let (product, over) = n.overflowing_mul(s.max(1));
+        n = product;
+        empty |= s == 0;
+        overflow |= over || n > isize::MAX as usize;
     }
-    Ok(n)
+    ensure!(empty || !overflow, Runtime, "numel: integer multiplication overflow for size {}", show(shape));
+    Ok(if empty { 0 } else { n })
+}
+
+/// Whether the strides are row-major without gaps (those of dimensions of size 1 do not matter).
+fn row_major(shape: &[usize], strides: &[isize]) -> bool {
+    let mut expect: isize = 1;
+    let mut fits = true;
+    for (&s, &stride) in shape.iter().zip(strides).rev() {
+        if s == 0 {
+            return true;
+        }
+        fits &= s == 1 || stride == expect;
+        expect = expect.wrapping_mul(s as isize);
+    }
+    fits
 }
 
 /// Row-major strides.
 pub fn contiguous_strides(shape: &[usize]) -> Strides {
-    let mut strides: Strides = SmallVec::from_elem(1, shape.len());
+    let mut strides = Strides::from_elem(1, shape.len());
     let mut acc: isize = 1;
     for i in (0..shape.len()).rev() {
         strides[i] = acc;
@@ -52,11 +68,40 @@ pub fn contiguous_strides(shape: &[usize]) -> Strides {
     strides
 }
 
+impl PartialEq for Layout {
+    fn eq(&self, other: &Layout) -> bool {
+        self.offset == other.offset && self.shape == other.shape && self.strides == other.strides
+    }
+}
+impl Eq for Layout {}
+
 impl Layout {
     /// Row-major, offset 0.
     pub fn contiguous(shape: &[usize]) -> Result<Layout> {
         let numel = checked_numel(shape)?;
-        Ok(Layout { shape: shape.into(), strides: contiguous_strides(shape), offset: 0, numel })
+        let (shape, strides) = (Dims::from_slice(shape), contiguous_strides(shape));
+        Ok(Layout { shape, strides, offset: 0, numel, contiguous: true, plain: true })
+    }
+
+    fn of(shape: Dims, strides: Strides, offset: usize, numel: usize) -> Layout {
+        let contiguous = row_major(&shape, &strides);
+        Layout { shape, strides, offset, numel, contiguous, plain: false }
+    }
+
+    /// The dimensions `dims`, each once at most; what is left out has size 1.
+    pub fn permuted(&self, dims: &[usize]) -> Layout {
+        let shape = dims.iter().map(|&d| self.shape[d]).collect();
+        let strides = dims.iter().map(|&d| self.strides[d]).collect();
+        Layout::of(shape, strides, self.offset, self.numel)
+    }
+
+    /// With a dimension of size 1 before dimension `d`.
+    pub fn unsqueezed(&self, d: usize) -> Layout {
+        let (mut shape, mut strides) = (self.shape.clone(), self.strides.clone());
+        let stride = if d < self.ndim() { self.strides[d] * self.shape[d] as isize } else { 1 };
+        shape.insert(d, 1);
+        strides.insert(d, stride);
+        Layout::of(shape, strides, self.offset, self.numel)
     }
 
     /// Any strides; bounds against the storage are the caller's to check ([`Layout::required`]).
@@ -69,7 +114,7 @@ impl Layout {
             show(shape)
         );
         let numel = checked_numel(shape)?;
-        Ok(Layout { shape: shape.into(), strides: strides.into(), offset, numel })
+        Ok(Layout::of(shape.into(), strides.into(), offset, numel))
     }
 
     pub fn ndim(&self) -> usize {
@@ -81,20 +126,12 @@ impl Layout {
 
     /// Row-major without gaps (dimensions of size 1 do not matter).
     pub fn is_contiguous(&self) -> bool {
-        let mut expect: isize = 1;
-        for i in (0..self.shape.len()).rev() {
-            match self.shape[i] {
-                0 => return true,
-                1 => {}
-                s => {
-                    if self.strides[i] != expect {
-                        return self.numel == 0;
-                    }
-                    expect *= s as isize;
-                }
-            }
-        }
-        true
+        self.contiguous
+    }
+
+    /// A row-major layout of the same shape from offset 0 on.
+    pub fn packed(&self) -> Result<Layout> {
+        if self.plain { Ok(self.clone()) } else { Layout::contiguous(&self.shape) }
     }
 
     /// Every element in a place of its own, and no gaps: some permutation is contiguous.
@@ -177,7 +214,7 @@ impl Layout {
             self.ndim()
         );
         let lead = shape.len() - self.ndim();
-        let mut strides: Strides = SmallVec::from_elem(0, shape.len());
+        let mut strides = Strides::from_elem(0, shape.len());
         for d in (lead..shape.len()).rev() {
             let (s, st) = (self.shape[d - lead], self.strides[d - lead]);
             if s == shape[d] {
@@ -196,10 +233,10 @@ impl Layout {
             bail!(Runtime, "shape '{}' is invalid for input of size {}", show(shape), self.numel);
         }
         if self.is_contiguous() || numel == 0 {
-            return Ok(Some(Layout { shape: shape.into(), strides: contiguous_strides(shape), offset: self.offset, numel }));
+            return Ok(Some(Layout::of(shape.into(), contiguous_strides(shape), self.offset, numel)));
         }
         // Walk chunks of old dimensions that are contiguous among themselves, splitting new ones into them.
-        let mut strides: Strides = SmallVec::from_elem(0, shape.len());
+        let mut strides = Strides::from_elem(0, shape.len());
         let mut new = shape.len();
         let mut chunk_numel = 1usize;
         let mut base = *self.strides.last().unwrap();
@@ -225,7 +262,7 @@ impl Layout {
         if new != 0 {
             return Ok(None);
         }
-        Ok(Some(Layout { shape: shape.into(), strides, offset: self.offset, numel }))
+        Ok(Some(Layout::of(shape.into(), strides, self.offset, numel)))
     }
 }
 
@@ -235,7 +272,7 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Dims> {
         return Ok(a.into());
     }
     let n = a.len().max(b.len());
-    let mut out: Dims = SmallVec::from_elem(1, n);
+    let mut out = Dims::from_elem(1, n);
     for i in 0..n {
         let x = if i + a.len() >= n { a[i + a.len() - n] } else { 1 };
         let y = if i + b.len() >= n { b[i + b.len() - n] } else { 1 };

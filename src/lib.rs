@@ -23,6 +23,7 @@ pub mod ops;
 #[cfg(feature = "python")]
 mod python;
 pub mod random;
+pub mod small;
 pub mod storage;
 pub mod tensor;
 

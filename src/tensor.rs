@@ -1,13 +1,13 @@
 //! The tensor handle: storage, layout, dtype, and the autograd state that is made when first needed.
 
-use crate::autograd::Meta;
+use crate::autograd::MetaSlot;
 use crate::device::Device;
 use crate::dtype::{Dtype, Element, Scalar};
 use crate::error::Result;
 use crate::layout::{Dims, Layout};
 use crate::storage::{Storage, StorageRef};
 use crate::{bail, dispatch, ensure};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// A reference to a tensor; cloning it is cheap and shares everything.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct Impl {
     pub(crate) dtype: Dtype,
     /// The tensor whose storage this one looks into; never itself a view.
     pub(crate) view_of: Option<Tensor>,
-    pub(crate) meta: OnceLock<Arc<Meta>>,
+    pub(crate) meta: MetaSlot,
 }
 
 impl Tensor {
@@ -30,7 +30,7 @@ impl Tensor {
     /// A tensor over existing memory. The layout must lie inside the storage.
     pub fn from_parts(storage: StorageRef, layout: Layout, dtype: Dtype) -> Tensor {
         debug_assert!(layout.required().unwrap() * dtype.size() <= storage.nbytes());
-        let t = Tensor(Arc::new(Impl { storage, layout, dtype, view_of: None, meta: OnceLock::new() }));
+        let t = Tensor(Arc::new(Impl { storage, layout, dtype, view_of: None, meta: MetaSlot::default() }));
         if crate::autograd::is_inference_mode() {
             t.meta().inference.store(true, std::sync::atomic::Ordering::Release);
         }
@@ -38,10 +38,13 @@ impl Tensor {
     }
 
     fn alloc(shape: &[usize], dtype: Dtype, device: Device, zeroed: bool) -> Result<Tensor> {
-        let layout = Layout::contiguous(shape)?;
-        let bytes = layout.numel().checked_mul(dtype.size());
-        let Some(bytes) = bytes else {
-            bail!(Runtime, "Storage size calculation overflowed with sizes={}", crate::layout::show(shape))
+        Tensor::fresh(Layout::contiguous(shape)?, dtype, device, zeroed)
+    }
+
+    /// Over memory of its own; the layout is contiguous from offset 0 on.
+    fn fresh(layout: Layout, dtype: Dtype, device: Device, zeroed: bool) -> Result<Tensor> {
+        let Some(bytes) = layout.numel().checked_mul(dtype.size()) else {
+            bail!(Runtime, "Storage size calculation overflowed with sizes={}", crate::layout::show(&layout.shape))
         };
         let storage = if zeroed { Storage::zeros(bytes, device)? } else { Storage::empty(bytes, device)? };
         Ok(Tensor::from_parts(storage, layout, dtype))
@@ -92,7 +95,7 @@ impl Tensor {
 
     /// Same shape, dtype and device as `self`, content unspecified, contiguous.
     pub fn empty_like(&self) -> Result<Tensor> {
-        Tensor::empty(self.shape(), self.dtype(), self.device())
+        Tensor::fresh(self.0.layout.packed()?, self.dtype(), self.device(), false)
     }
 
     /// Another look into the same storage; remembers whose view it is. Carries no gradient by itself:
@@ -104,7 +107,7 @@ impl Tensor {
             layout,
             dtype: self.0.dtype,
             view_of: Some(base),
-            meta: OnceLock::new(),
+            meta: MetaSlot::default(),
         }))
     }
 
@@ -115,7 +118,7 @@ impl Tensor {
             layout: self.0.layout.clone(),
             dtype: self.0.dtype,
             view_of: None,
-            meta: OnceLock::new(),
+            meta: MetaSlot::default(),
         }))
     }
 

@@ -7,7 +7,7 @@ use crate::layout::show;
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 use smallvec::SmallVec;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -26,36 +26,121 @@ impl Hasher for AddressHasher {
     }
 }
 type Map<V> = HashMap<usize, V, BuildHasherDefault<AddressHasher>>;
-type Set = HashSet<usize, BuildHasherDefault<AddressHasher>>;
+
+/// A node below the roots.
+struct Slot<'a> {
+    node: &'a Arc<Node>,
+    /// Gradients that have not arrived.
+    waiting: u32,
+    /// It is in the queue, or was.
+    queued: bool,
+    /// Where its edges begin in [`Graph::targets`].
+    edges: usize,
+    grads: SmallVec<[Option<Tensor>; 1]>,
+}
+
+impl Slot<'_> {
+    fn add(&mut self, nr: u32, g: Tensor) -> Result<()> {
+        if self.grads.is_empty() {
+            self.grads.resize(self.node.outputs, None);
+        }
+        let sum = match self.grads[nr as usize].take() {
+            None => g,
+            Some(old) => crate::ops::elementwise::add(&old, &g)?,
+        };
+        self.grads[nr as usize] = Some(sum);
+        Ok(())
+    }
+}
+
+/// All nodes below the roots, numbered. They live as long as the roots, whose nodes hold them.
+struct Graph<'a> {
+    slots: Vec<Slot<'a>>,
+    /// For each edge of each slot the number of the slot it leads to.
+    targets: Vec<u32>,
+    /// The numbers by address, once there are more than [`FEW`].
+    numbers: Map<u32>,
+}
+
+/// Nodes up to which looking at all of them finds one fastest.
+const FEW: usize = 12;
+const NOWHERE: u32 = u32::MAX;
+
+impl<'a> Graph<'a> {
+    fn below(roots: &'a [Edge]) -> Graph<'a> {
+        let mut g = Graph { slots: Vec::with_capacity(FEW), targets: Vec::with_capacity(2 * FEW), numbers: Map::default() };
+        for e in roots {
+            g.number(&e.node);
+        }
+        let mut i = 0;
+        while i < g.slots.len() {
+            let node = g.slots[i].node;
+            g.slots[i].edges = g.targets.len();
+            for e in &node.edges {
+                let target = e.as_ref().map_or(NOWHERE, |e| {
+                    let t = g.number(&e.node);
+                    g.slots[t as usize].waiting += 1;
+                    t
+                });
+                g.targets.push(target);
+            }
+            i += 1;
+        }
+        g
+    }
+
+    fn find(&self, node: &Arc<Node>) -> Option<u32> {
+        if self.slots.len() <= FEW {
+            return self.slots.iter().position(|s| Arc::ptr_eq(s.node, node)).map(|i| i as u32);
+        }
+        self.numbers.get(&key(node)).copied()
+    }
+
+    /// The number of a node; a new one where it has none.
+    fn number(&mut self, node: &'a Arc<Node>) -> u32 {
+        if let Some(i) = self.find(node) {
+            return i;
+        }
+        let new = self.slots.len();
+        self.slots.push(Slot { node, waiting: 0, queued: false, edges: 0, grads: SmallVec::new() });
+        if new == FEW {
+            self.numbers = self.slots.iter().enumerate().map(|(i, s)| (key(s.node), i as u32)).collect();
+        } else if new > FEW {
+            self.numbers.insert(key(node), new as u32);
+        }
+        new as u32
+    }
+
+    fn targets(&self, i: usize) -> &[u32] {
+        let from = self.slots[i].edges;
+        &self.targets[from..from + self.slots[i].node.edges.len()]
+    }
+
+    /// Which slots lead to one of those in `ends`.
+    fn leading_to(&self, ends: impl Iterator<Item = u32>) -> Vec<bool> {
+        let mut on_way = vec![false; self.slots.len()];
+        ends.for_each(|i| on_way[i as usize] = true);
+        let mut order: Vec<usize> = (0..self.slots.len()).collect();
+        order.sort_by_key(|&i| match self.slots[i].node.kind {
+            Kind::Accumulate(_) => 0,
+            Kind::Op => self.slots[i].node.sequence,
+        });
+        for i in order {
+            if self.leads(i, &on_way) {
+                on_way[i] = true;
+            }
+        }
+        on_way
+    }
+
+    /// Whether an edge of slot `i` leads to a marked one.
+    fn leads(&self, i: usize, marked: &[bool]) -> bool {
+        self.targets(i).iter().any(|&t| t != NOWHERE && marked[t as usize])
+    }
+}
 
 fn key(n: &Arc<Node>) -> usize {
     Arc::as_ptr(n) as usize
-}
-
-/// A node whose gradients are complete; the latest recorded runs first.
-struct Task {
-    node: Arc<Node>,
-}
-impl PartialEq for Task {
-    fn eq(&self, o: &Task) -> bool {
-        self.node.sequence == o.node.sequence
-    }
-}
-impl Eq for Task {}
-impl PartialOrd for Task {
-    fn partial_cmp(&self, o: &Task) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(o))
-    }
-}
-impl Ord for Task {
-    fn cmp(&self, o: &Task) -> std::cmp::Ordering {
-        self.node.sequence.cmp(&o.node.sequence)
-    }
-}
-
-struct Pending {
-    waiting: u32,
-    grads: SmallVec<[Option<Tensor>; 2]>,
 }
 
 /// Restores the grad mode however the pass ends.
@@ -157,14 +242,6 @@ fn accumulate(leaf: &Tensor, g: Tensor, create: bool) -> Result<()> {
     Ok(())
 }
 
-fn add_grad(slot: &mut Option<Tensor>, g: Tensor) -> Result<()> {
-    *slot = Some(match slot.take() {
-        None => g,
-        Some(old) => crate::ops::elementwise::add(&old, &g)?,
-    });
-    Ok(())
-}
-
 fn run(
     roots: &[Tensor],
     given: &[Option<Tensor>],
@@ -172,69 +249,40 @@ fn run(
     create: bool,
     inputs: Option<&[Tensor]>,
 ) -> Result<Vec<Option<Tensor>>> {
-    let mut pending: Map<Pending> = Map::default();
-    let mut start: Vec<(Edge, Tensor)> = Vec::with_capacity(roots.len());
+    let mut start: SmallVec<[Edge; 1]> = SmallVec::new();
+    let mut first: SmallVec<[Tensor; 1]> = SmallVec::new();
     for (i, root) in roots.iter().enumerate() {
         let Some(edge) = root.grad_edge() else {
             bail!(Runtime, "element {i} of tensors does not require grad and does not have a grad_fn");
         };
-        start.push((edge, first_gradient(root, given.get(i).and_then(Option::as_ref))?));
+        start.push(edge);
+        first.push(first_gradient(root, given.get(i).and_then(Option::as_ref))?);
     }
+    let mut graph = Graph::below(&start);
 
-    // Where to catch gradients, and which nodes lead there.
+    // Where to catch gradients (slot, result, input), and which nodes lead there: with inputs given, only those run.
     let mut catch: Map<SmallVec<[(u32, usize); 1]>> = Map::default();
     let mut caught: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[Tensor]>::len)];
+    let mut needed: Option<Vec<bool>> = None;
     if let Some(inputs) = inputs {
         for (i, t) in inputs.iter().enumerate() {
-            if let Some(e) = t.grad_edge() {
-                catch.entry(key(&e.node)).or_default().push((e.nr, i));
+            if let Some(e) = t.grad_edge()
+                && let Some(slot) = graph.find(&e.node)
+            {
+                catch.entry(slot as usize).or_default().push((e.nr, i));
             }
         }
+        needed = Some(graph.leading_to(catch.keys().map(|&i| i as u32)));
     }
 
-    // Count how many gradients each node has to wait for.
-    let mut seen: Set = Set::default();
-    let mut stack: Vec<Arc<Node>> = Vec::new();
-    let mut order: Vec<Arc<Node>> = Vec::new();
-    for (e, _) in &start {
-        if seen.insert(key(&e.node)) {
-            stack.push(e.node.clone());
-        }
-    }
-    let only_some = inputs.is_some();
-    while let Some(n) = stack.pop() {
-        for e in n.edges.iter().flatten() {
-            pending.entry(key(&e.node)).or_insert_with(|| Pending { waiting: 0, grads: SmallVec::new() }).waiting += 1;
-            if seen.insert(key(&e.node)) {
-                stack.push(e.node.clone());
-            }
-        }
-        if only_some {
-            order.push(n);
-        }
-    }
-    // With inputs given, only nodes on a way to one of them run.
-    let mut needed: Option<Set> = None;
-    if only_some {
-        let mut set: Set = catch.keys().copied().collect();
-        order.sort_by_key(|n| if matches!(n.kind, Kind::Accumulate(_)) { 0 } else { n.sequence });
-        for n in &order {
-            if n.edges.iter().flatten().any(|e| set.contains(&key(&e.node))) {
-                set.insert(key(n));
-            }
-        }
-        needed = Some(set);
-    }
-
-    let mut ready: BinaryHeap<Task> = BinaryHeap::new();
-    for (e, g) in start {
-        let p = pending.entry(key(&e.node)).or_insert_with(|| Pending { waiting: 0, grads: SmallVec::new() });
-        if p.grads.is_empty() {
-            p.grads = SmallVec::from_elem(None, e.node.outputs);
-        }
-        add_grad(&mut p.grads[e.nr as usize], g)?;
-        if p.waiting == 0 && !ready.iter().any(|t| Arc::ptr_eq(&t.node, &e.node)) {
-            ready.push(Task { node: e.node });
+    // The latest recorded runs first; a leaf as soon as its gradient is complete.
+    let mut ready: BinaryHeap<(u64, u32)> = BinaryHeap::new();
+    for (e, g) in start.iter().zip(first) {
+        let i = graph.number(&e.node);
+        let slot = &mut graph.slots[i as usize];
+        slot.add(e.nr, g)?;
+        if slot.waiting == 0 && !std::mem::replace(&mut slot.queued, true) {
+            ready.push((e.node.sequence, i));
         }
     }
 
@@ -242,11 +290,10 @@ fn run(
     let _mode = GradMode(is_grad_enabled());
     set_grad_enabled(create);
 
-    while let Some(Task { node }) = ready.pop() {
-        let mut grads = pending.remove(&key(&node)).map(|p| p.grads).unwrap_or_default();
-        if grads.is_empty() {
-            grads = SmallVec::from_elem(None, node.outputs);
-        }
+    while let Some((_, i)) = ready.pop() {
+        let i = i as usize;
+        let node = graph.slots[i].node;
+        let mut grads = std::mem::take(&mut graph.slots[i].grads);
         let any = grads.iter().any(Option::is_some);
         if any {
             if let Kind::Accumulate(leaf) = &node.kind {
@@ -257,16 +304,16 @@ fn run(
                 }
             }
             node.run_hooks(&mut grads)?;
-            if let Some(targets) = catch.get(&key(&node)) {
-                for &(nr, i) in targets {
-                    caught[i] = grads[nr as usize].clone();
+            if let Some(targets) = catch.get(&i) {
+                for &(nr, input) in targets {
+                    caught[input] = grads[nr as usize].clone();
                 }
             }
         }
-        let wanted = needed.as_ref().is_none_or(|s| s.contains(&key(&node)));
         match &node.kind {
             Kind::Accumulate(leaf) => {
                 if inputs.is_none()
+                    && any
                     && let Some(g) = grads[0].take()
                 {
                     accumulate(leaf, g, create)?;
@@ -276,12 +323,10 @@ fn run(
                 }
             }
             Kind::Op => {
-                let runs = any
-                    && wanted
-                    && needed.as_ref().is_none_or(|s| node.edges.iter().flatten().any(|e| s.contains(&key(&e.node))));
+                let runs = any && needed.as_ref().is_none_or(|n| n[i] && graph.leads(i, n));
                 let results = if runs {
                     let f = node.take_fn(keep)?;
-                    let results = f(&Ctx { node: &node }, &grads)?;
+                    let results = f(&Ctx { node }, &grads)?;
                     ensure!(
                         results.len() == node.edges.len(),
                         Runtime,
@@ -296,19 +341,18 @@ fn run(
                 };
                 drop(grads);
                 let mut results = results.map(IntoIterator::into_iter);
-                for edge in &node.edges {
+                let edges = graph.slots[i].edges;
+                for (k, edge) in node.edges.iter().enumerate() {
                     let g = results.as_mut().and_then(|r| r.next().flatten());
                     let Some(e) = edge else { continue };
-                    let Some(p) = pending.get_mut(&key(&e.node)) else { continue };
+                    let target = graph.targets[edges + k];
+                    let slot = &mut graph.slots[target as usize];
                     if let Some(g) = g {
-                        if p.grads.is_empty() {
-                            p.grads = SmallVec::from_elem(None, e.node.outputs);
-                        }
-                        add_grad(&mut p.grads[e.nr as usize], g)?;
+                        slot.add(e.nr, g)?;
                     }
-                    p.waiting -= 1;
-                    if p.waiting == 0 {
-                        ready.push(Task { node: e.node.clone() });
+                    slot.waiting -= 1;
+                    if slot.waiting == 0 && !std::mem::replace(&mut slot.queued, true) {
+                        ready.push((slot.node.sequence, target));
                     }
                 }
             }

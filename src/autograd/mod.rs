@@ -16,7 +16,7 @@ use crate::tensor::Tensor;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Weak};
 
 /// The autograd state of a tensor; made when first needed, shared by every handle of the same tensor.
@@ -26,6 +26,8 @@ pub struct Meta {
     leaf_requires_grad: AtomicBool,
     has_grad_fn: AtomicBool,
     pub(crate) inference: AtomicBool,
+    /// A leaf has, or had, hooks.
+    hooked: AtomicBool,
     state: Mutex<MetaState>,
 }
 
@@ -40,6 +42,68 @@ struct MetaState {
     post_hooks: Vec<(u64, Hook)>,
     /// For a view: the version of the storage that `grad_fn` describes.
     view_version: u32,
+}
+
+/// Where a tensor keeps its [`Meta`], once it has one. As a `OnceLock<Arc<Meta>>`, at a third of its price: every recorded
+/// op fills one.
+#[derive(Default)]
+pub struct MetaSlot(AtomicPtr<Meta>);
+
+impl MetaSlot {
+    #[inline]
+    pub fn get(&self) -> Option<&Meta> {
+        // SAFETY: null or from `Arc::into_raw` in `set`, whose count is given back when the slot is dropped.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub fn get_or_init(&self) -> &Meta {
+        match self.get() {
+            Some(m) => m,
+            None => self.set(Arc::default()),
+        }
+    }
+
+    /// Fills an empty slot; in a full one what is there stays.
+    pub fn set(&self, meta: Arc<Meta>) -> &Meta {
+        let new = Arc::into_raw(meta).cast_mut();
+        match self.0.compare_exchange(std::ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: the slot holds the count from now on.
+            Ok(_) => unsafe { &*new },
+            Err(there) => {
+                // SAFETY: the count made above is given back; `there` is as in `get`.
+                unsafe {
+                    drop(Arc::from_raw(new));
+                    &*there
+                }
+            }
+        }
+    }
+
+    /// A share in the meta, which is made where there is none.
+    pub fn share(&self) -> Arc<Meta> {
+        let m: *const Meta = self.get_or_init();
+        // SAFETY: it came from `Arc::into_raw`, and the slot holds a count.
+        unsafe {
+            Arc::increment_strong_count(m);
+            Arc::from_raw(m)
+        }
+    }
+}
+
+impl From<Arc<Meta>> for MetaSlot {
+    fn from(meta: Arc<Meta>) -> MetaSlot {
+        MetaSlot(AtomicPtr::new(Arc::into_raw(meta).cast_mut()))
+    }
+}
+
+impl Drop for MetaSlot {
+    fn drop(&mut self) {
+        let m = *self.0.get_mut();
+        if !m.is_null() {
+            // SAFETY: the slot's own count.
+            drop(unsafe { Arc::from_raw(m) });
+        }
+    }
 }
 
 thread_local! {
@@ -75,8 +139,8 @@ pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl Tensor {
-    pub(crate) fn meta(&self) -> &Arc<Meta> {
-        self.0.meta.get_or_init(Default::default)
+    pub(crate) fn meta(&self) -> &Meta {
+        self.0.meta.get_or_init()
     }
 
     /// Whether gradients flow to this tensor: a leaf that asked for it, or a result of such.
@@ -180,6 +244,13 @@ impl Tensor {
 
     /// Replaces the history (in-place operations; results of a function).
     pub fn set_grad_fn(&self, edge: Option<Edge>) {
+        if self.0.meta.get().is_none() {
+            let has = edge.is_some();
+            let view_version = if self.0.view_of.is_some() { 0 } else { self.0.storage.version() };
+            let state = MetaState { grad_fn: edge, view_version, ..MetaState::default() };
+            self.0.meta.set(Arc::new(Meta { has_grad_fn: has.into(), state: Mutex::new(state), ..Meta::default() }));
+            return;
+        }
         let m = self.meta();
         let mut state = m.state.lock();
         m.has_grad_fn.store(edge.is_some(), Ordering::Release);
@@ -233,7 +304,10 @@ impl Tensor {
         crate::ensure!(self.requires_grad(), Runtime, "cannot register a hook on a tensor that doesn't require gradient");
         match self.grad_fn() {
             Some(e) => e.node.add_pre_hook(e.nr, id, hook),
-            None => self.meta().state.lock().hooks.push((id, hook)),
+            None => {
+                self.meta().hooked.store(true, Ordering::Release);
+                self.meta().state.lock().hooks.push((id, hook));
+            }
         }
         Ok(())
     }
@@ -249,13 +323,20 @@ impl Tensor {
     }
     /// Calls `hook` with this leaf after each accumulation of its gradient.
     pub fn register_post_hook(&self, id: u64, hook: Hook) {
+        self.meta().hooked.store(true, Ordering::Release);
         self.meta().state.lock().post_hooks.push((id, hook));
     }
     pub(crate) fn leaf_post_hooks(&self) -> Vec<Hook> {
-        self.0.meta.get().map_or_else(Vec::new, |m| m.state.lock().post_hooks.iter().map(|(_, h)| h.clone()).collect())
+        self.hooks_of(|s| &s.post_hooks)
     }
     pub(crate) fn leaf_hooks(&self) -> Vec<Hook> {
-        self.0.meta.get().map_or_else(Vec::new, |m| m.state.lock().hooks.iter().map(|(_, h)| h.clone()).collect())
+        self.hooks_of(|s| &s.hooks)
+    }
+    fn hooks_of(&self, list: impl Fn(&MetaState) -> &Vec<(u64, Hook)>) -> Vec<Hook> {
+        match self.0.meta.get() {
+            Some(m) if m.hooked.load(Ordering::Acquire) => list(&m.state.lock()).iter().map(|(_, h)| h.clone()).collect(),
+            _ => Vec::new(),
+        }
     }
 }
 

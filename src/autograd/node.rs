@@ -56,7 +56,9 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// Whether a closure made on this thread since the flag was cleared holds a saved tensor.
     static SAVED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-    static GRAVEYARD: RefCell<Option<Vec<Remains>>> = const { RefCell::new(None) };
+    /// How many drops of nodes this thread is inside of, and what they leave to the outermost one.
+    static DEPTH: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    static GRAVEYARD: RefCell<Vec<Remains>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Node {
@@ -133,7 +135,7 @@ impl Node {
         self.hooks.lock().pre.retain(|(_, i, _)| *i != id);
     }
     pub(crate) fn retain(&self, nr: u32, t: &Tensor) {
-        self.hooks.lock().retain.push((nr, Arc::downgrade(t.meta())));
+        self.hooks.lock().retain.push((nr, Arc::downgrade(&t.0.meta.share())));
     }
 
     /// Runs the hooks of the results and stores gradients that were asked to be retained.
@@ -171,44 +173,33 @@ pub(super) fn forget_saves() {
     SAVED.with(|s| s.set(false));
 }
 
-enum Remains {
-    Edges(SmallVec<[Option<Edge>; 3]>),
-    Closure(Option<GradFn>),
+/// What a node held.
+struct Remains {
+    _edges: SmallVec<[Option<Edge>; 3]>,
+    _closure: Option<GradFn>,
 }
+
+/// Nodes that may be dropped inside each other.
+const NESTED: u32 = 32;
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let edges = std::mem::take(&mut self.edges);
-        let f = self.f.get_mut().take();
-        // A chain of a million nodes must not recurse: what a node held is put on a list, and the
-        // outermost drop empties the list.
-        let Ok(outermost) = GRAVEYARD.try_with(|g| {
-            let mut g = g.borrow_mut();
-            let first = g.is_none();
-            let list = g.get_or_insert_with(Vec::new);
-            list.push(Remains::Edges(edges));
-            list.push(Remains::Closure(f));
-            first
-        }) else {
+        let remains = Remains { _edges: std::mem::take(&mut self.edges), _closure: self.f.get_mut().take() };
+        // A chain of a million nodes must not recurse: what lies deeper is put on a list, which the outermost drop empties.
+        let Ok(depth) = DEPTH.try_with(|d| d.replace(d.get() + 1)) else {
             return; // the thread is ending
         };
-        if outermost {
-            loop {
-                let next = GRAVEYARD.with(|g| {
-                    let mut g = g.borrow_mut();
-                    let item = g.as_mut().and_then(Vec::pop);
-                    if item.is_none() {
-                        *g = None;
-                    }
-                    item
-                });
-                match next {
-                    Some(Remains::Edges(e)) => drop(e),
-                    Some(Remains::Closure(c)) => drop(c),
-                    None => break,
-                }
+        if depth == NESTED {
+            let _ = GRAVEYARD.try_with(|g| g.borrow_mut().push(remains));
+        } else {
+            drop(remains);
+            while depth == 0
+                && let Ok(Some(next)) = GRAVEYARD.try_with(|g| g.borrow_mut().pop())
+            {
+                drop(next);
             }
         }
+        DEPTH.set(depth);
     }
 }
 

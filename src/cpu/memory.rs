@@ -250,7 +250,8 @@ impl<T: Copy> Drop for Scratch<T> {
 }
 
 fn small(nbytes: usize) -> Layout {
-    Layout::from_size_align(nbytes, 16).expect("small")
+    // Of a size below its alignment an allocator must ask the system in another, slower way.
+    Layout::from_size_align(nbytes.max(16), 16).expect("small")
 }
 
 fn system(nbytes: usize, zeroed: bool) -> Option<Block> {

@@ -73,7 +73,7 @@ pub fn run(f: &Formula, inputs: &[Operand], params: &[Scalar], common: Dtype, ou
 
 fn run_in<T: Compute>(f: &Formula, inputs: &[Operand], params: &[Scalar], common: Dtype, out: &Tensor) {
     let n = out.numel();
-    if n == 0 || single_op::<T>(f, inputs, out) {
+    if n == 0 || single_op::<T>(f, inputs, out) || short::<T>(f, inputs, params, out) {
         return;
     }
     Plan::<T>::new(f, inputs, params, common, out.shape(), Some(out)).run(n);
@@ -118,6 +118,64 @@ fn single_op<T: Compute>(f: &Formula, inputs: &[Operand], out: &Tensor) -> bool 
     // SAFETY: every pointer has `n` elements of `T` (or one number); kernels read element k before they write it, so a
     // short result may be one of the operands.
     unsafe { kernel(ptr[0], ptr[1], ptr[2], to, n, splat) };
+    true
+}
+
+/// Nodes of a formula, and elements of all of them together, up to which [`short`] is taken.
+const SHORT_NODES: usize = 16;
+const SHORT_ROOM: usize = 1024;
+
+/// A formula over so few contiguous elements of the compute dtype that making a plan would take longer than running it.
+fn short<T: Compute>(f: &Formula, inputs: &[Operand], params: &[Scalar], out: &Tensor) -> bool {
+    let (n, root) = (out.numel(), f.root as usize);
+    let fits = f.nodes.len() <= SHORT_NODES && n * f.nodes.len() <= SHORT_ROOM;
+    if !fits || out.dtype() != T::DTYPE || !out.is_contiguous() || !matches!(f.nodes[root], Node::Op(..)) {
+        return false;
+    }
+    let mut room = std::mem::MaybeUninit::<[T; SHORT_ROOM]>::uninit();
+    let room = room.as_mut_ptr() as *mut T;
+    // Where each node's values are, and whether they are one number.
+    let mut at = [(std::ptr::null::<T>(), false); SHORT_NODES];
+    let to = out.ptr_mut() as *mut T;
+    for (i, node) in f.nodes.iter().enumerate() {
+        let own = room.wrapping_add(i * n);
+        let number = |v: T| {
+            // SAFETY: every node has room for `n` elements, and `n` is not 0.
+            unsafe { own.write(v) };
+            (own.cast_const(), true)
+        };
+        at[i] = match *node {
+            Node::Const(v) => number(T::from_f64(v)),
+            Node::Par(k) => number(T::from_scalar(params[k as usize])),
+            Node::In(k) => match &inputs[k as usize] {
+                Operand::S(s) => number(T::from_scalar(*s)),
+                Operand::T(t) => {
+                    let p = t.ptr() as *const T;
+                    // A result over an operand is left to the plan, which has a tile for it.
+                    if t.dtype() != T::DTYPE || t.numel() != n || !t.is_contiguous() || p == to.cast_const() {
+                        return false;
+                    }
+                    (p, false)
+                }
+            },
+            Node::Op(p, args) => {
+                let Some(kernel) = T::kernel(p.info()) else { return false };
+                let mut arg = [std::ptr::null(); 3];
+                let mut splat = 0;
+                let arity = p.info().arity;
+                for j in 0..arity {
+                    let (p, number) = at[args[j] as usize];
+                    arg[j] = p;
+                    splat |= (number as u32) << j;
+                }
+                let numbers = splat == (1 << arity) - 1;
+                let target = if i == root { to } else { own };
+                // SAFETY: operands precede `i` and hold `n` elements, or one number; `target` has room and is no operand.
+                unsafe { kernel(arg[0], arg[1], arg[2], target, if numbers && i != root { 1 } else { n }, splat) };
+                (target.cast_const(), numbers && i != root)
+            }
+        };
+    }
     true
 }
 

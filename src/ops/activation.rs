@@ -15,7 +15,6 @@ use crate::gpu;
 use crate::layout::{Dims, wrap_dim};
 use crate::tensor::Tensor;
 use crate::{bail, dispatch, ensure};
-use smallvec::smallvec;
 use std::sync::{Arc, OnceLock};
 
 /// A row over one tensor, with numbers.
@@ -148,7 +147,7 @@ pub fn prelu(x: &Tensor, w: &Tensor) -> Result<Tensor> {
         w.dtype().scalar_name()
     );
     ensure!(w.ndim() <= 1, Runtime, "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {}", w.ndim());
-    let mut shape: Dims = smallvec![1; x.ndim()];
+    let mut shape: Dims = Dims::from_elem(1, x.ndim());
     if w.numel() != 1 {
         ensure!(x.ndim() > 0, Runtime, "Not allow zero-dim input tensor.");
         let channels = if x.ndim() > 1 { x.shape()[1] } else { 1 };

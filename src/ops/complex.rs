@@ -14,11 +14,11 @@ use crate::layout::{Layout, Strides, broadcast};
 use crate::tensor::{Impl, Tensor};
 use crate::{bail, ensure};
 use smallvec::smallvec;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Another look into the same memory with another dtype. Not a view as far as autograd is concerned.
 fn look(x: &Tensor, layout: Layout, dtype: Dtype) -> Tensor {
-    Tensor(Arc::new(Impl { storage: x.storage().clone(), layout, dtype, view_of: None, meta: OnceLock::new() }))
+    Tensor(Arc::new(Impl { storage: x.storage().clone(), layout, dtype, view_of: None, meta: Default::default() }))
 }
 
 /// The real or imaginary numbers of a complex tensor, in its memory. No history.

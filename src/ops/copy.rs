@@ -208,10 +208,13 @@ pub fn format_strides(shape: &[usize], format: MemoryFormat) -> Result<Vec<isize
 /// A copy of its own. Differentiable.
 pub fn clone(x: &Tensor, format: Option<MemoryFormat>) -> Result<Tensor> {
     let out = match format {
-        None | Some(MemoryFormat::Preserve) => clone_dense(&x.detach())?,
+        None | Some(MemoryFormat::Preserve) => clone_dense(x)?,
         Some(f) => {
-            let out = Tensor::empty_strided(x.shape(), &format_strides(x.shape(), f)?, x.dtype(), x.device())?;
-            copy_raw(&out, &x.detach())?;
+            let out = match f {
+                MemoryFormat::Contiguous => Tensor::empty(x.shape(), x.dtype(), x.device())?,
+                f => Tensor::empty_strided(x.shape(), &format_strides(x.shape(), f)?, x.dtype(), x.device())?,
+            };
+            copy_raw(&out, x)?;
             out
         }
     };
@@ -233,7 +236,7 @@ pub fn to_dtype(x: &Tensor, dtype: Dtype) -> Result<Tensor> {
     } else {
         Tensor::empty(x.shape(), dtype, x.device())?
     };
-    copy_raw(&out, &x.detach())?;
+    copy_raw(&out, x)?;
     if !(dtype.is_float() || dtype.is_complex()) {
         return Ok(out);
     }

@@ -5,14 +5,14 @@
 //! every other view of it derives its own anew when asked.
 
 use super::{copy, view};
-use crate::autograd::{Edge, Meta, is_grad_enabled, record};
+use crate::autograd::{Edge, is_grad_enabled, record};
 use crate::ensure;
 use crate::error::Result;
 use crate::layout::{Layout, show};
 use crate::storage::Storage;
 use crate::tensor::{Impl, Tensor};
 use smallvec::smallvec;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// What forbids writing to `target`.
 pub fn check_writable(target: &Tensor) -> Result<()> {
@@ -176,6 +176,6 @@ pub fn inside(whole: &Tensor, base: &Layout, view_layout: &Layout) -> Result<Ten
 
 /// The same tensor (same identity, same gradient) with other memory or another shape.
 pub fn with_identity(of: &Tensor, storage: Arc<Storage>, layout: Layout, dtype: crate::dtype::Dtype) -> Tensor {
-    let meta: Arc<Meta> = of.meta().clone();
-    Tensor(Arc::new(Impl { storage, layout, dtype, view_of: of.0.view_of.clone(), meta: OnceLock::from(meta) }))
+    let meta = of.0.meta.share().into();
+    Tensor(Arc::new(Impl { storage, layout, dtype, view_of: of.0.view_of.clone(), meta }))
 }

@@ -40,15 +40,17 @@ use crate::dtype::{Dtype, Scalar};
 use crate::error::Result;
 use crate::expr::Operand;
 
+use crate::small::Small;
 use crate::tensor::Tensor;
 use schema::{Default, Schema, Ty};
 use smallvec::SmallVec;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A generator that several threads may draw from.
 pub type SharedGenerator = std::sync::Arc<parking_lot::Mutex<crate::random::Generator>>;
 
-pub type Ints = SmallVec<[i64; 6]>;
+pub type Ints = Small<i64>;
 
 /// Stands for None in a list of integers some of which may be missing.
 pub const NO_INT: i64 = i64::MIN;
@@ -167,9 +169,15 @@ thread_local! {
     static WARNINGS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
+/// Threads whose warnings were not taken: every call asks, and a thread's own list costs more to look at.
+static WARNED: AtomicUsize = AtomicUsize::new(0);
+
 /// Notes a warning for the caller; the binding layer turns it into a `UserWarning` after the call.
 pub fn warn(text: impl Into<String>) {
     WARNINGS.with_borrow_mut(|w| {
+        if w.is_empty() {
+            WARNED.fetch_add(1, Ordering::Relaxed);
+        }
         // Without a binding layer nobody empties the list.
         if w.len() < 100 {
             w.push(text.into());
@@ -189,7 +197,14 @@ pub fn warn_once(text: &'static str) {
 
 /// The warnings noted on this thread since the last time.
 pub fn take_warnings() -> Vec<String> {
-    WARNINGS.with_borrow_mut(std::mem::take)
+    if WARNED.load(Ordering::Relaxed) == 0 {
+        return Vec::new();
+    }
+    let mine = WARNINGS.with_borrow_mut(std::mem::take);
+    if !mine.is_empty() {
+        WARNED.fetch_sub(1, Ordering::Relaxed);
+    }
+    mine
 }
 
 thread_local! {
@@ -297,12 +312,12 @@ pub fn default_value(p: &schema::Param) -> Value {
     match &p.default {
         None | Some(Default::None) => Value::None,
         Some(Default::Number(s)) => match p.ty {
-            Ty::Ints(n) => Value::Ints(SmallVec::from_elem(s.i64(), n.unwrap_or(1))),
+            Ty::Ints(n) => Value::Ints(Ints::from_elem(s.i64(), n.unwrap_or(1))),
             _ => Value::Scalar(*s),
         },
         Some(Default::Str(s)) => Value::Str((*s).to_string()),
         Some(Default::Ints(v)) => match p.ty {
-            Ty::Ints(Some(n)) if v.len() == 1 => Value::Ints(SmallVec::from_elem(v[0], n)),
+            Ty::Ints(Some(n)) if v.len() == 1 => Value::Ints(Ints::from_elem(v[0], n)),
             _ => Value::Ints(v.iter().copied().collect()),
         },
     }

@@ -54,6 +54,8 @@ pub enum Default {
 pub struct Schema {
     pub name: &'static str,
     pub params: Vec<Param>,
+    /// Where `self` stands among the parameters (0 if nowhere).
+    pub self_at: usize,
     /// Names of the results, where there are several (`values`, `indices`).
     pub returns: Vec<&'static str>,
     pub text: &'static str,
@@ -81,7 +83,8 @@ impl Schema {
         } else {
             Vec::new()
         };
-        Schema { name, params, returns, text }
+        let self_at = params.iter().position(|p: &Param| p.name == "self").unwrap_or(0);
+        Schema { name, params, self_at, returns, text }
     }
 }
 

@@ -22,7 +22,7 @@ enum Back {
     /// The view covers every element once: the gradient under the input's shape.
     Reshape,
     /// The inverse of a permutation.
-    Permute(SmallVec<[usize; 8]>),
+    Permute(Dims),
     /// Stretched dimensions are summed.
     SumTo,
     /// Zeros, with the gradient where the view looks.
@@ -109,7 +109,7 @@ fn add_strided(slot: &Tensor, g: &Tensor) -> Result<()> {
     let (shape, strides) = (slot.dims(), slot.strides());
     dispatch!(real "add", slot.dtype(), T => {
         let base = slot.ptr_mut() as *mut T;
-        let mut index: Dims = SmallVec::from_elem(0, shape.len());
+        let mut index = Dims::from_elem(0, shape.len());
         let mut pos = 0isize;
         for v in g.data::<T>() {
             // SAFETY: `pos` is a position of the slot's layout.
@@ -200,18 +200,14 @@ pub fn reshape(x: &Tensor, shape: &[i64]) -> Result<Tensor> {
     reshape_to(x, &infer_size(shape, x.numel())?)
 }
 
-fn permuted(l: &Layout, dims: &[usize]) -> Layout {
-    let shape: Dims = dims.iter().map(|&d| l.shape[d]).collect();
-    let strides: Strides = dims.iter().map(|&d| l.strides[d]).collect();
-    Layout::strided(&shape, &strides, l.offset).expect("a permutation has as many elements")
-}
-
 fn permute_dims(x: &Tensor, dims: &[usize], name: &'static str) -> Tensor {
-    let mut inv: SmallVec<[usize; 8]> = SmallVec::from_elem(0, dims.len());
-    for (i, &d) in dims.iter().enumerate() {
-        inv[d] = i;
-    }
-    make(x, permuted(x.layout(), dims), name, || Back::Permute(inv))
+    make(x, x.layout().permuted(dims), name, || {
+        let mut inv = Dims::from_elem(0, dims.len());
+        for (i, &d) in dims.iter().enumerate() {
+            inv[d] = i;
+        }
+        Back::Permute(inv)
+    })
 }
 
 /// Dimensions in another order.
@@ -237,7 +233,7 @@ pub fn transpose(x: &Tensor, a: i64, b: i64) -> Result<Tensor> {
 
 fn transpose_named(x: &Tensor, a: i64, b: i64, name: &'static str) -> Result<Tensor> {
     let (a, b) = (wrap_dim(a, x.ndim())?, wrap_dim(b, x.ndim())?);
-    let mut dims: SmallVec<[usize; 8]> = (0..x.ndim()).collect();
+    let mut dims: Dims = (0..x.ndim()).collect();
     if !dims.is_empty() {
         dims.swap(a, b);
     }
@@ -297,17 +293,12 @@ pub fn squeeze(x: &Tensor, dims: Option<&[i64]>) -> Result<Tensor> {
         Some([_]) => "SqueezeBackward1",
         _ => "SqueezeBackward2",
     };
-    Ok(make(x, permuted(l, &keep), name, || Back::Reshape))
+    Ok(make(x, l.permuted(&keep), name, || Back::Reshape))
 }
 
 pub fn unsqueeze(x: &Tensor, dim: i64) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim() + 1)?;
-    let l = x.layout();
-    let (mut shape, mut strides) = (l.shape.clone(), l.strides.clone());
-    let st = if d < l.ndim() { l.strides[d] * l.shape[d] as isize } else { 1 };
-    shape.insert(d, 1);
-    strides.insert(d, st);
-    Ok(make(x, Layout::strided(&shape, &strides, l.offset)?, "UnsqueezeBackward0", || Back::Reshape))
+    Ok(make(x, x.layout().unsqueezed(d), "UnsqueezeBackward0", || Back::Reshape))
 }
 
 /// Dimensions `start..=end` as one.

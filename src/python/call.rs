@@ -82,7 +82,9 @@ unsafe fn enter(
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the caller.
         let positional = if nargs == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(args, nargs) } };
-        let mut all: smallvec::SmallVec<[*mut ffi::PyObject; 8]> = smallvec::SmallVec::new();
+        // A method's arguments, its tensor before them.
+        let many;
+        let mut few = [slf; 6];
         let mut keywords = smallvec::SmallVec::new();
         if !kwnames.is_null() {
             // SAFETY: a tuple of strings, whose values follow the positional arguments.
@@ -99,12 +101,17 @@ unsafe fn enter(
             }
         }
         if b.role == Role::Function {
-            invoke(b, Given { py, bound: false, positional, keywords })
-        } else {
-            all.push(slf);
-            all.extend_from_slice(positional);
-            invoke(b, Given { py, bound: true, positional: &all, keywords })
+            return invoke(b, &mut Given { py, bound: false, positional, keywords });
         }
+        let positional = if nargs < few.len() {
+            few[1..=nargs].copy_from_slice(positional);
+            &few[..=nargs]
+        } else {
+            many = [&[slf], positional].concat();
+            &many
+        };
+        let mut given = Given { py, bound: true, positional, keywords };
+        invoke(b, &mut given)
     }));
     match result {
         Ok(Ok(o)) => o.into_ptr(),
@@ -140,7 +147,7 @@ pub fn panic_error(name: &str, panic: Box<dyn std::any::Any + Send>) -> PyErr {
     PyRuntimeError::new_err(format!("{name}: internal error: {text}"))
 }
 
-fn invoke<'py>(b: &Binding, mut given: Given<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+fn invoke<'py>(b: &Binding, given: &mut Given<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = given.py;
     let mut out = None;
     if b.out
@@ -156,7 +163,7 @@ fn invoke<'py>(b: &Binding, mut given: Given<'_, 'py>) -> PyResult<Bound<'py, Py
     let mut args = Args { values: smallvec::SmallVec::new(), target: None, out: None };
     let mut objects = Objects::new();
     for op in &b.ops {
-        match parse(&op.schema, &given, &mut args, &mut objects) {
+        match parse(&op.schema, given, &mut args, &mut objects) {
             Ok(()) => {
                 if let Some(out) = out {
                     return with_out(py, op, args, &out);
@@ -174,13 +181,13 @@ fn invoke<'py>(b: &Binding, mut given: Given<'_, 'py>) -> PyResult<Bound<'py, Py
         }
     }
     let text = if b.ops.len() == 1 {
-        first.map(|why| why.text(&b.ops[0].schema, &given)).unwrap_or_default()
+        first.map(|why| why.text(&b.ops[0].schema, given)).unwrap_or_default()
     } else {
         let list: Vec<String> = b.ops.iter().map(|op| format!(" * {}", op.schema.text)).collect();
         format!(
             "{}() received an invalid combination of arguments - got {}, but expected one of:\n{}",
             b.name,
-            describe(&given),
+            describe(given),
             list.join("\n")
         )
     };

@@ -123,7 +123,7 @@ pub fn parse<'a, 'py>(
     objects.clear();
     let mut at = 0;
     let mut used = 0;
-    let place = if given.bound { params.iter().position(|p| p.name == "self").unwrap_or(0) } else { 0 };
+    let place = if given.bound { schema.self_at } else { 0 };
     if place > 0 {
         at = 1;
     }
@@ -353,7 +353,7 @@ fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
                     }
                 }
                 if let (Some(n), 1) = (n, out.len()) {
-                    return Ok(Some(Value::Ints(SmallVec::from_elem(out[0], n))));
+                    return Ok(Some(Value::Ints(Ints::from_elem(out[0], n))));
                 }
                 Some(Value::Ints(out))
             // SAFETY: a live object.
@@ -361,7 +361,7 @@ fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
                 // `x.var(False)` means another overload.
                 None
             } else if let Some(n) = n {
-                int_from(o)?.map(|v| Value::Ints(SmallVec::from_elem(v, n)))
+                int_from(o)?.map(|v| Value::Ints(Ints::from_elem(v, n)))
             } else {
                 None
             }
@@ -377,7 +377,7 @@ fn convert(p: &Param, o: &Bound<'_, PyAny>) -> PyResult<Option<Value>> {
                 }
                 Some(Value::Ints(out))
             }
-            None => int_from(o)?.map(|v| Value::Ints(SmallVec::from_elem(v, n))),
+            None => int_from(o)?.map(|v| Value::Ints(Ints::from_elem(v, n))),
         },
         Ty::Floats => match items(o) {
             Some(list) => {

@@ -10,50 +10,73 @@ use crate::error::Result as CoreResult;
 use crate::expr::Operand;
 use crate::ops::{elementwise as ew, inplace};
 use crate::tensor::Tensor;
-use parking_lot::RwLock;
+use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+
+/// What a Python object refers to and may stop referring to. The interpreter's lock keeps threads apart: everything in this
+/// module runs attached to the interpreter, so another lock would only cost time, twice in every call.
+struct Held<T>(UnsafeCell<T>);
+
+// SAFETY: `get` and `set` are called under the interpreter's lock and let nobody keep a reference.
+unsafe impl<T: Send> Sync for Held<T> {}
+
+impl<T: Clone> Held<T> {
+    fn get(&self) -> T {
+        // SAFETY: nothing else has the lock, and cloning a handle does not give it away.
+        unsafe { (*self.0.get()).clone() }
+    }
+    fn set(&self, value: T) {
+        // SAFETY: as above; what was there is dropped after the cell is whole again, since that may run Python code.
+        let old = unsafe { std::mem::replace(&mut *self.0.get(), value) };
+        drop(old);
+    }
+}
 
 /// A tensor as Python sees it. What it refers to can be replaced (`x.data = y`, `x.t_()`).
 #[pyclass(name = "Tensor", subclass, dict, weakref, frozen)]
 pub struct PyTensor {
-    t: RwLock<Tensor>,
+    /// Always there, but for an instant while [`wrap`] makes the object.
+    t: Held<Option<Tensor>>,
     /// The object last given out for the gradient, so that `x.grad is x.grad`.
-    grad: RwLock<Option<Py<PyTensor>>>,
+    grad: Held<Option<Arc<Py<PyTensor>>>>,
 }
 
 impl PyTensor {
     pub fn new(t: Tensor) -> PyTensor {
-        PyTensor { t: RwLock::new(t), grad: RwLock::new(None) }
+        PyTensor { t: Held(Some(t).into()), grad: Held(None.into()) }
     }
     /// The tensor it stands for now.
     #[inline]
     pub fn tensor(&self) -> Tensor {
-        self.t.read().clone()
+        self.t.get().expect("an object has its tensor from the start")
     }
     /// The object for the gradient: the same one as long as it is the same tensor.
     fn grad_object(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
-        let Some(g) = self.t.read().grad() else {
-            *self.grad.write() = None;
+        let Some(g) = self.tensor().grad() else {
+            self.grad.set(None);
             return Ok(None);
         };
-        if let Some(o) = &*self.grad.read()
-            && std::sync::Arc::ptr_eq(&o.get().t.read().0, &g.0)
+        if let Some(o) = self.grad.get()
+            && Arc::ptr_eq(&o.get().tensor().0, &g.0)
         {
             return Ok(Some(o.clone_ref(py)));
         }
         let o = wrap(py, g)?;
-        *self.grad.write() = Some(o.clone_ref(py));
+        self.grad.set(Some(Arc::new(o.clone_ref(py))));
         Ok(Some(o))
     }
     /// Stands for another tensor from now on, with the old one's identity: gradient, hooks, history.
     pub fn replace(&self, with: Tensor) {
         let old = self.tensor();
-        let same = old.0.meta.get().is_some_and(|a| with.0.meta.get().is_some_and(|b| std::sync::Arc::ptr_eq(a, b)));
+        let same = old.0.meta.get().is_some_and(|a| with.0.meta.get().is_some_and(|b| std::ptr::eq(a, b)));
         let new =
             if same { with } else { inplace::with_identity(&old, with.storage().clone(), with.layout().clone(), with.dtype()) };
-        *self.t.write() = new;
+        self.t.set(Some(new));
     }
 }
 
@@ -64,10 +87,35 @@ pub fn tensor_ref(o: &Bound<'_, PyAny>) -> Option<Tensor> {
 }
 
 /// A new Python object for a tensor.
-#[inline]
+///
+/// `Py::new` would call `object.__new__`, which on Python 3.11 and 3.12 makes a dictionary for each instance, known to the
+/// garbage collector: a third of what a small op costs. Without that call attributes still get theirs when one is set.
 pub fn wrap(py: Python<'_>, t: Tensor) -> PyResult<Py<PyTensor>> {
-    Py::new(py, PyTensor::new(t))
+    let class = PyTensor::type_object_raw(py);
+    // SAFETY: the class's own allocation gives an object of its size that is zero beyond the header, as `object.__new__`
+    // does. Zero bytes are a valid `PyTensor` (`zero_is_none` below), without attributes and weak references.
+    unsafe {
+        let object = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(class, 0))?.cast_into_unchecked::<PyTensor>();
+        object.get().t.set(Some(t));
+        Ok(object.unbind())
+    }
 }
+
+/// What [`wrap`] relies on, decided when this is compiled.
+const _: () = {
+    const fn zero_is_none<T>() {
+        // SAFETY: any bytes are a valid array of bytes.
+        let bytes = unsafe { std::mem::transmute_copy::<Option<Arc<T>>, [u8; size_of::<usize>()]>(&None) };
+        let mut k = 0;
+        while k < bytes.len() {
+            assert!(bytes[k] == 0);
+            k += 1;
+        }
+    }
+    assert!(size_of::<PyTensor>() == 2 * size_of::<usize>());
+    zero_is_none::<crate::tensor::Impl>();
+    zero_is_none::<Py<PyTensor>>();
+};
 
 /// What the right side of an operator is; `None` makes Python try the other side.
 fn operand(o: &Bound<'_, PyAny>) -> PyResult<Option<Operand>> {
@@ -141,7 +189,7 @@ impl PyTensor {
         t.set_requires_grad(require_grad)?;
         let base = py.get_type::<PyTensor>();
         let o = base.getattr("__new__")?.call1((cls,))?;
-        *o.cast::<PyTensor>()?.get().t.write() = t;
+        o.cast::<PyTensor>()?.get().t.set(Some(t));
         Ok(o)
     }
 
@@ -178,51 +226,51 @@ impl PyTensor {
     }
     #[getter]
     fn dtype(&self, py: Python<'_>) -> Py<super::types::PyDtype> {
-        dtype_object(py, self.t.read().dtype())
+        dtype_object(py, self.tensor().dtype())
     }
     #[getter]
     fn device(&self) -> PyDevice {
-        PyDevice(self.t.read().device())
+        PyDevice(self.tensor().device())
     }
     #[getter]
     fn ndim(&self) -> usize {
-        self.t.read().ndim()
+        self.tensor().ndim()
     }
     fn dim(&self) -> usize {
-        self.t.read().ndim()
+        self.tensor().ndim()
     }
     fn ndimension(&self) -> usize {
-        self.t.read().ndim()
+        self.tensor().ndim()
     }
     fn numel(&self) -> usize {
-        self.t.read().numel()
+        self.tensor().numel()
     }
     fn nelement(&self) -> usize {
-        self.t.read().numel()
+        self.tensor().numel()
     }
     #[getter]
     fn itemsize(&self) -> usize {
-        self.t.read().dtype().size()
+        self.tensor().dtype().size()
     }
     fn element_size(&self) -> usize {
-        self.t.read().dtype().size()
+        self.tensor().dtype().size()
     }
     #[getter]
     fn nbytes(&self) -> usize {
-        let t = self.t.read();
+        let t = self.tensor();
         t.numel() * t.dtype().size()
     }
     fn storage_offset(&self) -> usize {
-        self.t.read().layout().offset
+        self.tensor().layout().offset
     }
     /// The address of the first element (0 for a tensor without elements); on a GPU a number that tells blocks of memory apart.
     fn data_ptr(&self) -> PyResult<usize> {
-        let t = self.t.read();
+        let t = self.tensor();
         match t.device() {
             _ if t.numel() == 0 => Ok(0),
             Device::Cpu => guarded("data_ptr", || Ok(t.exposed() as usize)),
             Device::Gpu(_) => {
-                let block = guarded("data_ptr", || Ok(std::sync::Arc::as_ptr(t.storage().buffer_mut()?) as usize))?;
+                let block = guarded("data_ptr", || Ok(Arc::as_ptr(t.storage().buffer_mut()?) as usize))?;
                 Ok(block + t.layout().offset * t.dtype().size())
             }
             _ => Ok(0),
@@ -237,44 +285,44 @@ impl PyTensor {
         }
     }
     fn is_floating_point(&self) -> bool {
-        self.t.read().dtype().is_float()
+        self.tensor().dtype().is_float()
     }
     fn is_complex(&self) -> bool {
-        self.t.read().dtype().is_complex()
+        self.tensor().dtype().is_complex()
     }
     fn is_signed(&self) -> bool {
-        !matches!(self.t.read().dtype(), crate::dtype::Dtype::U8 | crate::dtype::Dtype::Bool)
+        !matches!(self.tensor().dtype(), crate::dtype::Dtype::U8 | crate::dtype::Dtype::Bool)
     }
     fn is_inference(&self) -> bool {
-        self.t.read().is_inference()
+        self.tensor().is_inference()
     }
     #[getter]
     fn is_meta(&self) -> bool {
-        self.t.read().device() == Device::Meta
+        self.tensor().device() == Device::Meta
     }
     #[getter]
     fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
         self.tensor().0.view_of.clone().map(|b| wrap(py, b)).transpose()
     }
     fn _is_view(&self) -> bool {
-        self.t.read().0.view_of.is_some()
+        self.tensor().0.view_of.is_some()
     }
     #[getter]
     fn _version(&self) -> u32 {
-        self.t.read().storage().version()
+        self.tensor().storage().version()
     }
     fn _type_name(&self) -> String {
-        self.t.read().type_name()
+        self.tensor().type_name()
     }
     fn _shares_storage(&self, other: &Bound<'_, PyTensor>) -> bool {
-        self.t.read().same_storage(&other.get().tensor())
+        self.tensor().same_storage(&other.get().tensor())
     }
 
     // ---- autograd attributes ----
 
     #[getter]
     fn requires_grad(&self) -> bool {
-        self.t.read().requires_grad()
+        self.tensor().requires_grad()
     }
     #[setter]
     fn set_requires_grad(&self, on: bool) -> PyResult<()> {
@@ -291,7 +339,7 @@ impl PyTensor {
     }
     #[getter]
     fn is_leaf(&self) -> bool {
-        self.t.read().is_leaf()
+        self.tensor().is_leaf()
     }
     #[getter]
     fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
@@ -308,7 +356,7 @@ impl PyTensor {
         let t = self.tensor();
         let Some(g) = g.filter(|g| !g.is_none()) else {
             t.set_grad(None);
-            *self.grad.write() = None;
+            self.grad.set(None);
             return Ok(());
         };
         let object = g;
@@ -334,7 +382,7 @@ impl PyTensor {
         }
         t.set_grad(Some(g));
         if object.get_type().is(object.py().get_type::<PyTensor>()) {
-            *self.grad.write() = Some(object.cast::<PyTensor>()?.clone().unbind());
+            self.grad.set(Some(Arc::new(object.cast::<PyTensor>()?.clone().unbind())));
         }
         Ok(())
     }
@@ -368,7 +416,7 @@ impl PyTensor {
     // ---- values ----
 
     fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let t = self.t.read();
+        let t = self.tensor();
         Ok(scalar_object(py, t.item()?))
     }
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -419,7 +467,7 @@ impl PyTensor {
         Ok(scalar_object(py, Scalar::Int(t.item()?.i64())))
     }
     fn __len__(&self) -> PyResult<usize> {
-        let t = self.t.read();
+        let t = self.tensor();
         if t.ndim() == 0 { Err(PyTypeError::new_err("len() of a 0-d tensor")) } else { Ok(t.shape()[0]) }
     }
     fn __hash__(slf: &Bound<'_, Self>) -> isize {

@@ -27,7 +27,7 @@ struct Params {
 
 fn expand_param(v: &[i64], name: &str, dim: usize) -> Result<Ints> {
     match v {
-        [one] => Ok(SmallVec::from_elem(*one, dim)),
+        [one] => Ok(Ints::from_elem(*one, dim)),
         v if v.len() == dim => Ok(v.into()),
         v => bail!(
             Runtime,

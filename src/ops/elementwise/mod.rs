@@ -11,7 +11,7 @@ pub use table::*;
 
 use super::schema::{Schema, Ty};
 use super::{Args, Value, copy, reduce};
-use crate::autograd::{Grads, needs_grad, record, save, save_output};
+use crate::autograd::{Grads, record, save, save_output};
 use crate::device::Device;
 use crate::dtype::{Category, Dtype, Scalar, default_dtype};
 use crate::error::Result;
@@ -252,7 +252,8 @@ pub fn apply(
 
 /// Records the gradient of a result, if anything requires one.
 fn finish(c: &Arc<Compiled>, operands: &[Operand], params: &[Scalar], common: Dtype, out: Tensor) -> Result<Tensor> {
-    if !crate::autograd::is_grad_enabled() {
+    let tracked = |o: &Operand| matches!(o, Operand::T(t) if t.requires_grad());
+    if !operands.iter().any(tracked) || !crate::autograd::is_grad_enabled() {
         return Ok(out);
     }
     let tensors: SmallVec<[&Tensor; 3]> = operands
@@ -262,9 +263,6 @@ fn finish(c: &Arc<Compiled>, operands: &[Operand], params: &[Scalar], common: Dt
             Operand::S(_) => None,
         })
         .collect();
-    if !needs_grad(&tensors) {
-        return Ok(out);
-    }
     record_formula(c, operands, &tensors, params, common, out)
 }
 
@@ -302,20 +300,21 @@ fn record_formula(
         })
         .collect();
     let result = used[n + 1].then(|| save_output(&out, 0));
-    // For each recorded input: which operand it is, its dtype and shape.
-    let targets: SmallVec<[(usize, Dtype, Dims); 3]> = operands
+    // For each recorded input: which operand it is, its dtype, and its shape where that is not the result's.
+    let targets: SmallVec<[(u8, Dtype, Option<Box<Dims>>); 3]> = operands
         .iter()
         .enumerate()
         .filter_map(|(i, o)| match o {
-            Operand::T(t) => Some((i, t.dtype(), t.dims())),
+            Operand::T(t) => Some((i as u8, t.dtype(), (t.shape() != out.shape()).then(|| Box::new(t.dims())))),
             Operand::S(_) => None,
         })
         .collect();
-    let (c2, params): (Arc<Compiled>, SmallVec<[Scalar; 2]>) = (c.clone(), params.into());
+    let (c2, params): (Arc<Compiled>, Box<[Scalar]>) = (c.clone(), params.into());
     let f = move |ctx: &crate::autograd::Ctx, g: &Tensor| -> Result<Grads> {
         let mut grads = Grads::new();
         for (k, (i, dtype, shape)) in targets.iter().enumerate() {
-            let formula = match (&c2.grads()[*i], ctx.needs(k)) {
+            let shape = shape.as_ref().map_or(g.shape(), |s| s);
+            let formula = match (&c2.grads()[*i as usize], ctx.needs(k)) {
                 (Some(f), true) => f,
                 (None, true) if dtype.is_float() => {
                     grads.push(Some(Tensor::zeros(shape, *dtype, g.device())?));
@@ -344,7 +343,8 @@ fn record_formula(
             let gi = if passes_through && formula.slots.as_slice() == [n] {
                 copy::to_dtype(g, *dtype)?
             } else {
-                apply(&formula.compiled, &args, &params, common, *dtype, None)?
+                let simple = if *dtype == common { quick(&formula.compiled, &args, &params) } else { None };
+                simple.unwrap_or_else(|| apply(&formula.compiled, &args, &params, common, *dtype, None))?
             };
             grads.push(Some(reduce::sum_to(&gi, shape)?));
         }
@@ -409,8 +409,13 @@ impl Row {
 
     /// The row over operands: dtype rules, then [`apply`].
     pub fn call(&'static self, operands: &[Operand], params: &[Scalar], target: Option<&Tensor>) -> Result<Tensor> {
-        if target.is_none()
-            && let Some(done) = self.quick(operands, params)
+        let simple = match self.kind {
+            Kind::Arith | Kind::NoBool | Kind::Rounding | Kind::Division | Kind::Float | Kind::FloatOnly => true,
+            Kind::Square | Kind::Compare | Kind::Logical | Kind::Bits | Kind::Ints => false,
+        };
+        if simple
+            && target.is_none()
+            && let Some(done) = quick(self.compiled(), operands, params)
         {
             return done;
         }
@@ -487,39 +492,32 @@ impl Row {
     }
 }
 
-impl Row {
-    /// The most frequent small case, without the questions that [`Row::call`] has to ask: contiguous tensors of one shape and
-    /// one floating dtype in CPU memory, with a result of that dtype.
-    fn quick(&'static self, operands: &[Operand], params: &[Scalar]) -> Option<Result<Tensor>> {
-        let Operand::T(first) = operands.first()? else { return None };
-        let dtype = first.dtype();
-        let plain = |t: &Tensor| t.device() == Device::Cpu && t.is_contiguous() && t.dtype() == dtype;
-        if !matches!(dtype, Dtype::F32 | Dtype::F64) || first.numel() > QUICK || !plain(first) {
-            return None;
-        }
-        match self.kind {
-            Kind::Arith | Kind::NoBool | Kind::Rounding | Kind::Division | Kind::Float | Kind::FloatOnly => {}
+/// The most frequent small case, without the questions that others have to ask: contiguous tensors of one shape and one
+/// floating dtype in CPU memory, with a result of that dtype.
+fn quick(c: &Arc<Compiled>, operands: &[Operand], params: &[Scalar]) -> Option<Result<Tensor>> {
+    let Operand::T(first) = operands.first()? else { return None };
+    let dtype = first.dtype();
+    let plain = |t: &Tensor| t.device() == Device::Cpu && t.is_contiguous() && t.dtype() == dtype;
+    if !matches!(dtype, Dtype::F32 | Dtype::F64) || first.numel() > QUICK || !plain(first) {
+        return None;
+    }
+    for o in &operands[1..] {
+        match o {
+            Operand::T(t) if plain(t) && t.shape() == first.shape() => {}
+            Operand::S(s) if !s.dtype().is_complex() => {}
             _ => return None,
         }
-        for o in &operands[1..] {
-            match o {
-                Operand::T(t) if plain(t) && t.shape() == first.shape() => {}
-                Operand::S(s) if !s.dtype().is_complex() => {}
-                _ => return None,
-            }
-        }
-        let c = self.compiled();
-        if !eval::supports(&c.formula, dtype) {
-            return None;
-        }
-        Some(first.empty_like().and_then(|out| {
-            eval::run(&c.formula, operands, params, dtype, &out);
-            finish(c, operands, params, dtype, out)
-        }))
     }
+    if !eval::supports(&c.formula, dtype) {
+        return None;
+    }
+    Some(first.empty_like().and_then(|out| {
+        eval::run(&c.formula, operands, params, dtype, &out);
+        finish(c, operands, params, dtype, out)
+    }))
 }
 
-/// Elements up to which [`Row::quick`] is taken.
+/// Elements up to which [`quick`] is taken.
 const QUICK: usize = 1 << 12;
 
 /// Python's own numbers are not for us: one operand has to be a tensor.

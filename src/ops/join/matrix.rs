@@ -152,7 +152,7 @@ pub fn meshgrid(tensors: &[Tensor], indexing: Option<&str>) -> Result<Vec<Tensor
         .enumerate()
         .map(|(i, t)| {
             let axis = order.iter().position(|&o| o == i).expect("a permutation");
-            let mut own: Dims = smallvec::SmallVec::from_elem(1, tensors.len());
+            let mut own = Dims::from_elem(1, tensors.len());
             own[axis] = t.numel();
             view::expand(&view::reshape_to(t, &own)?, &shape)
         })

@@ -210,7 +210,7 @@ pub fn multilabel_margin_loss(x: &Tensor, target: &Tensor, red: Reduction) -> Re
     };
     let fits = |t: &Tensor| t.data::<i64>().iter().all(|&v| (-1..c as i64).contains(&v));
     ensure!(on_gpu.is_some() || fits(&t), Runtime, "argument #2 'target' is out of range");
-    let shape: Dims = if x.ndim() == 2 { smallvec![n] } else { smallvec![] };
+    let shape: Dims = if x.ndim() == 2 { [n].into() } else { Dims::new() };
     Margin { kind: Kind::Labels, target: t, n, c, on_gpu }.run(x, shape, red, "MultilabelMarginLossBackward0")
 }
 

@@ -53,7 +53,7 @@ pub fn native_group_norm(
     let (n, groups) = (x.shape()[0], groups as usize);
     let gr = Groups::of_channels(x, groups);
     let (out, mean, rstd) = forward(x, gr, w, b, eps)?;
-    let shape: Dims = smallvec![n, groups, gr.size()];
+    let shape: Dims = [n, groups, gr.size()].into();
     let stat = |t: Tensor| -> Result<Tensor> { Ok(view::reshape_to(&copy::to_dtype(&t, x.dtype())?, &[n, groups])?.detach()) };
     let kept = (&mean, &rstd);
     let (mean, rstd) = (stat(mean.clone())?, stat(rstd.clone())?);

@@ -112,7 +112,7 @@ fn linear(s: FoldShape, x: &Tensor, to_columns: bool) -> Result<Tensor> {
     let rows = s.kernel[0].checked_mul(s.kernel[1]).and_then(|k| k.checked_mul(s.channels));
     let (Some(rows), Some(positions)) = (rows, positions) else { bail!(Runtime, "unfold: the number of columns overflows") };
     let shape: Dims =
-        if to_columns { smallvec![s.batch, rows, positions] } else { smallvec![s.batch, s.channels, s.input[0], s.input[1]] };
+        if to_columns { [s.batch, rows, positions].into() } else { [s.batch, s.channels, s.input[0], s.input[1]].into() };
     let out = Tensor::empty(&shape, x.dtype(), x.device())?;
     if gpu::holds(x) {
         let known = x.dtype().is_float() || x.dtype() == Dtype::Bool || x.dtype().is_complex();

@@ -196,7 +196,7 @@ pub fn affine_grid(theta: &Tensor, size: &[i64], align_corners: bool) -> Result<
             continue;
         }
         let along = dims - 1 - d;
-        let mut shape: Dims = SmallVec::from_elem(1, dims);
+        let mut shape = Dims::from_elem(1, dims);
         shape[along] = spatial[along];
         let axis = view::reshape_to(&steps(spatial[along], align_corners, theta)?, &shape)?;
         let whole = view::expand(&axis, spatial)?;

@@ -76,11 +76,11 @@ fn neighbours(y: &Tensor, d: usize) -> Result<Tensor> {
 fn widths(name: &str, y: &Tensor, x: &Tensor, d: usize) -> Result<Tensor> {
     let points = if x.ndim() == 1 {
         ensure!(x.numel() == y.size(d), Runtime, "{name}: There must be one `x` value for each sample point");
-        let mut shape: Dims = smallvec::SmallVec::from_elem(1, y.ndim());
+        let mut shape = Dims::from_elem(1, y.ndim());
         shape[d] = x.numel();
         view::reshape_to(x, &shape)?
     } else if x.ndim() < y.ndim() {
-        let mut shape: Dims = smallvec::SmallVec::from_elem(1, y.ndim() - x.ndim());
+        let mut shape = Dims::from_elem(1, y.ndim() - x.ndim());
         shape.extend_from_slice(x.shape());
         view::reshape_to(x, &shape)?
     } else {
@@ -156,7 +156,7 @@ fn gradient_along(x: &Tensor, d: usize, spacing: &Spacing, edge_order: i64) -> R
             }
         }
         Spacing::At(points) => {
-            let mut shape: Dims = smallvec::SmallVec::from_elem(1, x.ndim());
+            let mut shape = Dims::from_elem(1, x.ndim());
             shape[d] = n as usize - 1;
             let h = view::reshape_to(&diff(points, 1, 0, None, None)?, &shape)?;
             let (h1, h2) = (part(&h, d, 0, Some(-1))?, part(&h, d, 1, None)?);

@@ -203,7 +203,7 @@ fn finish(
     if density {
         hist = ew::div(&hist, &sum(&hist, None, false, None)?)?;
         for (d, e) in edges.iter().enumerate() {
-            let mut shape: crate::layout::Dims = smallvec::SmallVec::from_elem(1, edges.len());
+            let mut shape = crate::layout::Dims::from_elem(1, edges.len());
             shape[d] = e.numel() - 1;
             hist = ew::div(&hist, &view::reshape_to(&diff(e, 1, 0, None, None)?, &shape)?)?;
         }
