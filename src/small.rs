@@ -16,7 +16,7 @@ pub struct Small<T: Copy>(Kind<T>);
 #[derive(Clone)]
 enum Kind<T: Copy> {
     Inline(u8, [T; INLINE]),
-    Heap(Box<Vec<T>>),
+    Heap(Vec<T>),
 }
 use Kind::{Heap, Inline};
 
@@ -27,13 +27,13 @@ impl<T: Copy + Default> Small<T> {
 
     #[inline]
     pub fn from_elem(value: T, len: usize) -> Small<T> {
-        if len <= INLINE { Small(Inline(len as u8, [value; INLINE])) } else { Small(Heap(Box::new(vec![value; len]))) }
+        if len <= INLINE { Small(Inline(len as u8, [value; INLINE])) } else { Small(Heap(vec![value; len])) }
     }
 
     #[inline]
     pub fn from_slice(s: &[T]) -> Small<T> {
         if s.len() > INLINE {
-            return Small(Heap(Box::new(s.to_vec())));
+            return Small(Heap(s.to_vec()));
         }
         Small(Inline(s.len() as u8, std::array::from_fn(|k| s.get(k).copied().unwrap_or_default())))
     }
@@ -53,7 +53,7 @@ impl<T: Copy + Default> Small<T> {
     #[cold]
     fn spill(&mut self) -> &mut Vec<T> {
         if let Inline(..) = self.0 {
-            self.0 = Heap(Box::new(self.to_vec()));
+            self.0 = Heap(self.to_vec());
         }
         let Heap(v) = &mut self.0 else { unreachable!("made so above") };
         v
