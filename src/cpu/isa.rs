@@ -28,6 +28,19 @@ impl Level {
     }
 }
 
+/// Asks for the cache lines of `n` elements, at any address.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T, n: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..n * size_of::<T>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch may be of any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (at, n);
+}
+
 /// 0 until the first question.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 

@@ -72,21 +72,16 @@ pub fn exp<const FMA: bool>(x: f32) -> f32 {
 pub fn exp_nonpositive<const FMA: bool>(x: f32) -> f32 {
     // The smallest argument whose result is normal.
     const LOWEST: f32 = -87.336_54;
-    let y = if x < LOWEST { LOWEST } else { x };
-    let t = fma::<FMA>(y, LOG2_E, ROUND);
-    let n = t - ROUND;
+    // As `ROUND`, with the exponent's bias added: the low bits of t, moved to the exponent, are 2^n.
+    const BIASED: f32 = ROUND + 127.0;
+    let y = if LOWEST > x { LOWEST } else { x };
+    let t = fma::<FMA>(y, LOG2_E, BIASED);
+    let n = t - BIASED;
     let r = fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, y));
-    let p = fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0;
-    // The low bits of t hold n, which goes straight into the exponent.
-    let p = f32::from_bits(p.to_bits().wrapping_add(t.to_bits() << 23));
-    // Otherwise 0, or the NaN.
-    if x >= LOWEST {
-        p
-    } else if x < 0.0 {
-        0.0
-    } else {
-        x
-    }
+    // Anything for a NaN, which r still is.
+    let power = f32::from_bits(t.to_bits() << 23);
+    let e = fma::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), power, power);
+    if x < LOWEST { 0.0 } else { e }
 }
 
 /// 2^x; 1 ULP.

@@ -83,6 +83,8 @@ multiversion! {
     /// `x` and `dx` have `rows * n` elements, `g` `n` from each `r * g_step`, `w` has `n`, `mean` and `rstd` `rows`;
     /// `dx` overlaps with nothing.
     unsafe fn backward_rows<T: Float>(x: *const T, g: *const T, g_step: usize, w: Option<*const T>, mean: *const T, rstd: *const T, dx: *mut T, dw: &mut [T], db: &mut [T], rows: usize, n: usize, center: bool) {
+        // Their lengths are known below: no checks in the loops, which vectorise.
+        let (dw, db) = (&mut dw[..n], &mut db[..n]);
         for r in 0..rows {
             // SAFETY: inside the rows, by the caller.
             unsafe {

@@ -3,6 +3,7 @@
 //! Terms below the smallest normal number count as 0.
 
 use super::float::Float;
+use super::isa::prefetch;
 use super::reduce::kernels::{fold_block, fold_into, sum_of};
 use super::reduce::ops::{Fold, MaxNumber, Value};
 use super::threads::{SendPtr, parallel_for};
@@ -45,6 +46,8 @@ pub(super) unsafe fn exp_sum<const FMA: bool, T: Row>(x: *const T, y: Option<*mu
         // SAFETY: at + len <= n, and `tile` has room for `len`.
         unsafe {
             let x = x.add(at);
+            // The row below comes from memory while this one is worked on.
+            prefetch(x.wrapping_add(n), len);
             let terms = match y {
                 Some(y) => std::slice::from_raw_parts_mut(y.add(at), len),
                 None => &mut tile[..len],
@@ -52,7 +55,8 @@ pub(super) unsafe fn exp_sum<const FMA: bool, T: Row>(x: *const T, y: Option<*mu
             for k in 0..len {
                 terms[k] = (*x.add(k) - m).exp_nonpositive::<FMA>();
             }
-            total += sum_of(len, |k| terms[k]).to_f64();
+            let terms = terms.as_ptr();
+            total += sum_of(len, |k| *terms.add(k)).to_f64();
         }
     }
     T::of(total)

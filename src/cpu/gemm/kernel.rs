@@ -6,6 +6,7 @@
 
 #![allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 
+use super::super::isa::prefetch;
 use std::sync::OnceLock;
 
 /// `c[R x V*lanes] = init + a[R x k] * b[k x V*lanes]`; `tail` columns are live in the last vector. `init` is null for
@@ -85,19 +86,6 @@ pub trait GemmScalar:
 /// Steps of the right operand that are fetched ahead of their use: it lies in the second-level cache.
 const AHEAD: isize = 8;
 
-/// Asks for the cache lines of `V` vectors.
-#[inline(always)]
-fn prefetch<T, const V: usize, const LANES: usize>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..V * LANES * size_of::<T>()).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch may be of any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(line)) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
 macro_rules! kernels {
     (
         $set:ident, $name:literal, $(#[$feature:meta])?, $t:ty, $lanes:literal, mr $mr:literal,
@@ -134,12 +122,12 @@ macro_rules! kernels {
                     // Low tiles wait for memory anyway.
                     if R >= 4 {
                         for r in 0..R {
-                            prefetch::<_, V, $lanes>(c.wrapping_offset(r as isize * ldc));
+                            prefetch(c.wrapping_offset(r as isize * ldc), V * $lanes);
                         }
                     }
                     for _ in 0..k {
                         if R >= 4 {
-                            prefetch::<_, V, $lanes>(bp.wrapping_offset(AHEAD * ldb));
+                            prefetch(bp.wrapping_offset(AHEAD * ldb), V * $lanes);
                         }
                         let mut bv = [$zero(); V];
                         for v in 0..V - 1 {

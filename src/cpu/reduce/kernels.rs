@@ -55,11 +55,14 @@ pub fn sum_of<T: Float>(n: usize, f: impl Fn(usize) -> T) -> T {
         }
         at += 8 * LANES;
     }
-    while at < n {
-        for k in 0..LANES.min(n - at) {
+    while at + LANES <= n {
+        for k in 0..LANES {
             acc[k] += f(at + k);
         }
         at += LANES;
+    }
+    for k in 0..n - at {
+        acc[k] += f(at + k);
     }
     add_lanes(&acc)
 }
