@@ -141,14 +141,17 @@ multiversion! {
                 *m = if *v > *m { *v } else { *m };
             }
         }
-        for ((m, t), f) in max.iter().zip(total.iter_mut()).zip(factor.iter_mut()) {
+        let mut shift = [0.0; BLOCK];
+        let shift = &mut shift[..lanes];
+        for (((m, t), f), d) in max.iter().zip(total.iter_mut()).zip(factor.iter_mut()).zip(shift.iter_mut()) {
             // A query all hidden so far has no maximum to take away.
-            *f = math::exp::<FMA>(*f - if *m == f32::NEG_INFINITY { 0.0 } else { *m });
+            *d = if *m == f32::NEG_INFINITY { 0.0 } else { *m };
+            *f = math::exp_nonpositive::<FMA>(*f - *d);
             *t *= *f;
         }
         for j in 0..cols {
-            for ((v, m), t) in row(j).iter_mut().zip(max.iter()).zip(total.iter_mut()) {
-                let p = math::exp::<FMA>(*v - if *m == f32::NEG_INFINITY { 0.0 } else { *m });
+            for ((v, d), t) in row(j).iter_mut().zip(shift.iter()).zip(total.iter_mut()) {
+                let p = math::exp_nonpositive::<FMA>(*v - *d);
                 *v = p;
                 *t += p;
             }
@@ -198,7 +201,8 @@ multiversion! {
                 (std::slice::from_raw_parts_mut(s.add(j * BLOCK), lanes), std::slice::from_raw_parts_mut(d.add(j * BLOCK), lanes))
             };
             for k in 0..lanes {
-                let p = math::exp::<FMA>(x[k] - lse[k]);
+                // At most 0, but for rounding.
+                let p = math::exp_nonpositive::<FMA>(x[k] - lse[k]);
                 x[k] = p;
                 y[k] = p * (y[k] - dot[k]) * scale;
             }

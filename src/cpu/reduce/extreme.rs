@@ -93,6 +93,7 @@ multiversion! {
     /// All rows have `best.len()` elements, as has `at`; there are few enough rows for [`Value::small`], and one at least.
     unsafe fn extreme_columns<T: Value, O: Extreme<T>>(op: PhantomData<O>, x: *const T, stride: usize, rows: usize, best: &mut [T], at: &mut [T]) {
         let w = best.len();
+        let at = &mut at[..w];
         // SAFETY: rows and columns inside, by the caller.
         unsafe {
             for k in 0..w {
