@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// The autograd state of a tensor; made when first needed, shared by every handle of the same tensor.
 #[derive(Default)]
@@ -26,8 +26,8 @@ pub struct Meta {
     leaf_requires_grad: AtomicBool,
     has_grad_fn: AtomicBool,
     pub(crate) inference: AtomicBool,
-    /// A leaf has, or had, hooks.
-    hooked: AtomicBool,
+    /// Of a leaf; few have any.
+    hooks: OnceLock<Box<Mutex<LeafHooks>>>,
     state: Mutex<MetaState>,
 }
 
@@ -37,11 +37,15 @@ struct MetaState {
     grad: Option<Tensor>,
     retain_grad: bool,
     accumulator: Weak<Node>,
-    hooks: Vec<(u64, Hook)>,
-    /// Called with a leaf after a gradient was added to its `grad`.
-    post_hooks: Vec<(u64, Hook)>,
     /// For a view: the version of the storage that `grad_fn` describes.
     view_version: u32,
+}
+
+#[derive(Default)]
+struct LeafHooks {
+    pre: Vec<(u64, Hook)>,
+    /// Called with the leaf after a gradient was added to its `grad`.
+    post: Vec<(u64, Hook)>,
 }
 
 /// Where a tensor keeps its [`Meta`], once it has one. As a `OnceLock<Arc<Meta>>`, at a third of its price: every recorded
@@ -304,10 +308,7 @@ impl Tensor {
         crate::ensure!(self.requires_grad(), Runtime, "cannot register a hook on a tensor that doesn't require gradient");
         match self.grad_fn() {
             Some(e) => e.node.add_pre_hook(e.nr, id, hook),
-            None => {
-                self.meta().hooked.store(true, Ordering::Release);
-                self.meta().state.lock().hooks.push((id, hook));
-            }
+            None => self.meta().hooks.get_or_init(Default::default).lock().pre.push((id, hook)),
         }
         Ok(())
     }
@@ -315,28 +316,25 @@ impl Tensor {
         if let Some(e) = self.grad_edge_raw() {
             e.node.remove_hook(id);
         }
-        if let Some(m) = self.0.meta.get() {
-            let mut state = m.state.lock();
-            state.hooks.retain(|(i, _)| *i != id);
-            state.post_hooks.retain(|(i, _)| *i != id);
+        if let Some(hooks) = self.0.meta.get().and_then(|m| m.hooks.get()) {
+            let mut hooks = hooks.lock();
+            hooks.pre.retain(|(i, _)| *i != id);
+            hooks.post.retain(|(i, _)| *i != id);
         }
     }
     /// Calls `hook` with this leaf after each accumulation of its gradient.
     pub fn register_post_hook(&self, id: u64, hook: Hook) {
-        self.meta().hooked.store(true, Ordering::Release);
-        self.meta().state.lock().post_hooks.push((id, hook));
+        self.meta().hooks.get_or_init(Default::default).lock().post.push((id, hook));
     }
     pub(crate) fn leaf_post_hooks(&self) -> Vec<Hook> {
-        self.hooks_of(|s| &s.post_hooks)
+        self.hooks_of(|h| &h.post)
     }
     pub(crate) fn leaf_hooks(&self) -> Vec<Hook> {
-        self.hooks_of(|s| &s.hooks)
+        self.hooks_of(|h| &h.pre)
     }
-    fn hooks_of(&self, list: impl Fn(&MetaState) -> &Vec<(u64, Hook)>) -> Vec<Hook> {
-        match self.0.meta.get() {
-            Some(m) if m.hooked.load(Ordering::Acquire) => list(&m.state.lock()).iter().map(|(_, h)| h.clone()).collect(),
-            _ => Vec::new(),
-        }
+    fn hooks_of(&self, list: impl Fn(&LeafHooks) -> &Vec<(u64, Hook)>) -> Vec<Hook> {
+        let hooks = self.0.meta.get().and_then(|m| m.hooks.get());
+        hooks.map_or_else(Vec::new, |h| list(&h.lock()).iter().map(|(_, h)| h.clone()).collect())
     }
 }
 

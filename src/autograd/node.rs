@@ -7,8 +7,8 @@ use crate::tensor::Tensor;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Points at the `nr`-th result of a node.
 #[derive(Clone)]
@@ -40,7 +40,8 @@ pub struct Node {
     pub(crate) f: Mutex<Option<GradFn>>,
     /// Whether `f` holds saved tensors; nodes without can run any number of times.
     saves: bool,
-    hooks: Mutex<Hooks>,
+    /// Few nodes have any.
+    hooks: OnceLock<Box<Mutex<Hooks>>>,
     /// What the binding layer hangs on a node (the context of a custom function).
     pub extra: Mutex<Option<Box<dyn std::any::Any + Send + Sync>>>,
 }
@@ -76,7 +77,7 @@ impl Node {
             kind: Kind::Op,
             f: Mutex::new(Some(f)),
             saves: SAVED.with(|s| s.replace(false)),
-            hooks: Mutex::default(),
+            hooks: OnceLock::new(),
             extra: Mutex::new(None),
         })
     }
@@ -97,7 +98,7 @@ impl Node {
             kind: Kind::Accumulate(leaf),
             f: Mutex::new(None),
             saves: false,
-            hooks: Mutex::default(),
+            hooks: OnceLock::new(),
             extra: Mutex::new(None),
         })
     }
@@ -129,22 +130,22 @@ impl Node {
     }
 
     pub fn add_pre_hook(&self, nr: u32, id: u64, hook: Hook) {
-        self.hooks.lock().pre.push((nr, id, hook));
+        self.hooks.get_or_init(Default::default).lock().pre.push((nr, id, hook));
     }
     pub fn remove_hook(&self, id: u64) {
-        self.hooks.lock().pre.retain(|(_, i, _)| *i != id);
+        if let Some(h) = self.hooks.get() {
+            h.lock().pre.retain(|(_, i, _)| *i != id);
+        }
     }
     pub(crate) fn retain(&self, nr: u32, t: &Tensor) {
-        self.hooks.lock().retain.push((nr, Arc::downgrade(&t.0.meta.share())));
+        self.hooks.get_or_init(Default::default).lock().retain.push((nr, Arc::downgrade(&t.0.meta.share())));
     }
 
     /// Runs the hooks of the results and stores gradients that were asked to be retained.
     pub(crate) fn run_hooks(&self, grads: &mut [Option<Tensor>]) -> Result<()> {
+        let Some(hooks) = self.hooks.get() else { return Ok(()) };
         let (pre, retain) = {
-            let h = self.hooks.lock();
-            if h.pre.is_empty() && h.retain.is_empty() {
-                return Ok(());
-            }
+            let h = hooks.lock();
             (h.pre.clone(), h.retain.clone())
         };
         for (nr, _, hook) in pre {

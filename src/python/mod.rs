@@ -14,10 +14,15 @@ mod tensor;
 mod types;
 
 use crate::error::Error;
+use mimalloc::MiMalloc;
 use pyo3::exceptions::{PyAssertionError, PyIndexError, PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use std::sync::OnceLock;
 use std::thread::ThreadId;
+
+/// For handles, graph nodes and closures, of which every op makes several. Memory of tensors is `cpu::memory`'s.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 pyo3::create_exception!(
     _core,

@@ -30,6 +30,11 @@ impl<T: Clone> Held<T> {
         // SAFETY: nothing else has the lock, and cloning a handle does not give it away.
         unsafe { (*self.0.get()).clone() }
     }
+    /// What `f` sees in it. `f` must not run Python code, which may replace what it looks at.
+    fn look<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+        // SAFETY: as above; nothing replaces the value while `f` runs.
+        f(unsafe { &*self.0.get() })
+    }
     fn set(&self, value: T) {
         // SAFETY: as above; what was there is dropped after the cell is whole again, since that may run Python code.
         let old = unsafe { std::mem::replace(&mut *self.0.get(), value) };
@@ -54,6 +59,11 @@ impl PyTensor {
     #[inline]
     pub fn tensor(&self) -> Tensor {
         self.t.get().expect("an object has its tensor from the start")
+    }
+    /// [`Held::look`] at the tensor.
+    #[inline]
+    fn look<R>(&self, f: impl FnOnce(&Tensor) -> R) -> R {
+        self.t.look(|t| f(t.as_ref().expect("an object has its tensor from the start")))
     }
     /// The object for the gradient: the same one as long as it is the same tensor.
     fn grad_object(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
@@ -197,7 +207,7 @@ impl PyTensor {
 
     #[getter]
     fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        size_object(py, self.tensor().shape())
+        size_object(py, &self.look(Tensor::dims))
     }
     #[pyo3(signature = (dim=None))]
     fn size<'py>(&self, py: Python<'py>, dim: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
@@ -226,34 +236,34 @@ impl PyTensor {
     }
     #[getter]
     fn dtype(&self, py: Python<'_>) -> Py<super::types::PyDtype> {
-        dtype_object(py, self.tensor().dtype())
+        dtype_object(py, self.look(|t| t.dtype()))
     }
     #[getter]
     fn device(&self) -> PyDevice {
-        PyDevice(self.tensor().device())
+        PyDevice(self.look(|t| t.device()))
     }
     #[getter]
     fn ndim(&self) -> usize {
-        self.tensor().ndim()
+        self.look(|t| t.ndim())
     }
     fn dim(&self) -> usize {
-        self.tensor().ndim()
+        self.look(|t| t.ndim())
     }
     fn ndimension(&self) -> usize {
-        self.tensor().ndim()
+        self.look(|t| t.ndim())
     }
     fn numel(&self) -> usize {
-        self.tensor().numel()
+        self.look(|t| t.numel())
     }
     fn nelement(&self) -> usize {
-        self.tensor().numel()
+        self.look(|t| t.numel())
     }
     #[getter]
     fn itemsize(&self) -> usize {
-        self.tensor().dtype().size()
+        self.look(|t| t.dtype().size())
     }
     fn element_size(&self) -> usize {
-        self.tensor().dtype().size()
+        self.look(|t| t.dtype().size())
     }
     #[getter]
     fn nbytes(&self) -> usize {
@@ -261,7 +271,7 @@ impl PyTensor {
         t.numel() * t.dtype().size()
     }
     fn storage_offset(&self) -> usize {
-        self.tensor().layout().offset
+        self.look(|t| t.layout().offset)
     }
     /// The address of the first element (0 for a tensor without elements); on a GPU a number that tells blocks of memory apart.
     fn data_ptr(&self) -> PyResult<usize> {
@@ -285,20 +295,20 @@ impl PyTensor {
         }
     }
     fn is_floating_point(&self) -> bool {
-        self.tensor().dtype().is_float()
+        self.look(|t| t.dtype().is_float())
     }
     fn is_complex(&self) -> bool {
-        self.tensor().dtype().is_complex()
+        self.look(|t| t.dtype().is_complex())
     }
     fn is_signed(&self) -> bool {
-        !matches!(self.tensor().dtype(), crate::dtype::Dtype::U8 | crate::dtype::Dtype::Bool)
+        !matches!(self.look(|t| t.dtype()), crate::dtype::Dtype::U8 | crate::dtype::Dtype::Bool)
     }
     fn is_inference(&self) -> bool {
-        self.tensor().is_inference()
+        self.look(|t| t.is_inference())
     }
     #[getter]
     fn is_meta(&self) -> bool {
-        self.tensor().device() == Device::Meta
+        self.look(|t| t.device()) == Device::Meta
     }
     #[getter]
     fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
@@ -309,7 +319,7 @@ impl PyTensor {
     }
     #[getter]
     fn _version(&self) -> u32 {
-        self.tensor().storage().version()
+        self.look(|t| t.storage().version())
     }
     fn _type_name(&self) -> String {
         self.tensor().type_name()
@@ -322,7 +332,7 @@ impl PyTensor {
 
     #[getter]
     fn requires_grad(&self) -> bool {
-        self.tensor().requires_grad()
+        self.look(|t| t.requires_grad())
     }
     #[setter]
     fn set_requires_grad(&self, on: bool) -> PyResult<()> {
@@ -339,7 +349,7 @@ impl PyTensor {
     }
     #[getter]
     fn is_leaf(&self) -> bool {
-        self.tensor().is_leaf()
+        self.look(|t| t.is_leaf())
     }
     #[getter]
     fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
@@ -416,8 +426,13 @@ impl PyTensor {
     // ---- values ----
 
     fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let t = self.tensor();
-        Ok(scalar_object(py, t.item()?))
+        // A number that lies in memory is read where it is.
+        let here = |t: &Tensor| (t.numel() == 1 && t.device() == Device::Cpu && !t.storage().is_pending()).then(|| t.at(0));
+        let number = match self.look(here) {
+            Some(v) => v,
+            None => self.tensor().item()?,
+        };
+        Ok(scalar_object(py, number))
     }
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let t = guarded("tolist", || Ok(crate::ops::copy::to_host(&self.tensor())?))?;
