@@ -129,7 +129,13 @@ fn op(name: &str, operands: &[Value]) -> impl Fn() -> Ret + use<> {
         .unwrap_or_else(|| panic!("no op {name}"));
     let mut args = Args { values: operands.iter().cloned().collect(), target: None, out: None };
     args.values.extend(op.schema.params[operands.len()..].iter().map(default_value));
-    move || op.run(&args).unwrap_or_else(|e| panic!("{}: {e:?}", op.schema.text))
+    move || {
+        let result = op.run(&args).unwrap_or_else(|e| panic!("{}: {e:?}", op.schema.text));
+        if let Ret::Tensor(t) = &result {
+            t.storage().settle(); // a large result is pending until it is asked for
+        }
+        result
+    }
 }
 
 fn elementwise(c: &mut Criterion) {

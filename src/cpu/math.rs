@@ -9,6 +9,8 @@ use super::isa::{fma, fma64};
 
 /// 1.5 * 2^23: added and taken away, it rounds to the nearest integer; its low bits then hold that integer.
 const ROUND: f32 = 12_582_912.0;
+/// As `ROUND` with the exponent's bias added: those low bits, moved to the exponent, are that power of two.
+const BIASED: f32 = ROUND + 127.0;
 /// 1.5 * 2^52: likewise in float64.
 const ROUND64: f64 = 6_755_399_441_055_744.0;
 /// ln 2 in two parts; products of the first with integers below 2^15 are exact.
@@ -32,12 +34,13 @@ fn limit(x: f32, lo: f32, hi: f32) -> f32 {
     if lo > x { lo } else { x }
 }
 
-/// `y * 2^n` for |n| <= 252, in two steps, so that a denormal result is rounded once.
+/// `(1 + q) 2^n` for whole |n| <= 252, in two steps, so that a denormal result is rounded once.
 #[inline(always)]
-fn scale(y: f32, n: i32) -> f32 {
-    let a = n >> 1;
-    let b = n.wrapping_sub(a);
-    y * f32::from_bits((a.wrapping_add(127) << 23) as u32) * f32::from_bits((b.wrapping_add(127) << 23) as u32)
+fn times_power<const FMA: bool>(q: f32, n: f32) -> f32 {
+    let t = fma::<FMA>(n, 0.5, BIASED);
+    let rest = (n - (t - BIASED)) + BIASED;
+    let (half, rest) = (f32::from_bits(t.to_bits() << 23), f32::from_bits(rest.to_bits() << 23));
+    fma::<FMA>(q, half, half) * rest
 }
 
 /// `(e^r - 1 - r) / r^2` for |r| <= ln 2 / 2.
@@ -63,8 +66,20 @@ fn split_ln2<const FMA: bool>(x: f32) -> (i32, f32) {
 #[inline(always)]
 pub fn exp<const FMA: bool>(x: f32) -> f32 {
     let x = limit(x, -104.0, 89.0);
-    let (n, r) = split_ln2::<FMA>(x);
-    scale(fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0, n)
+    let n = fma::<FMA>(x, LOG2_E, ROUND) - ROUND;
+    let r = fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, x));
+    times_power::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), n)
+}
+
+/// e^x where that is a normal number, and for NaN; 1 ULP.
+#[inline(always)]
+fn exp_normal<const FMA: bool>(x: f32) -> f32 {
+    let t = fma::<FMA>(x, LOG2_E, BIASED);
+    let n = t - BIASED;
+    let r = fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, x));
+    // 2^n; anything for a NaN, which r still is.
+    let power = f32::from_bits(t.to_bits() << 23);
+    fma::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), power, power)
 }
 
 /// e^x for x <= 0 (or NaN); 1 ULP, results below the normal numbers are 0. Two thirds of the work of [`exp`].
@@ -72,15 +87,7 @@ pub fn exp<const FMA: bool>(x: f32) -> f32 {
 pub fn exp_nonpositive<const FMA: bool>(x: f32) -> f32 {
     // The smallest argument whose result is normal.
     const LOWEST: f32 = -87.336_54;
-    // As `ROUND`, with the exponent's bias added: the low bits of t, moved to the exponent, are 2^n.
-    const BIASED: f32 = ROUND + 127.0;
-    let y = if LOWEST > x { LOWEST } else { x };
-    let t = fma::<FMA>(y, LOG2_E, BIASED);
-    let n = t - BIASED;
-    let r = fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, y));
-    // Anything for a NaN, which r still is.
-    let power = f32::from_bits(t.to_bits() << 23);
-    let e = fma::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), power, power);
+    let e = exp_normal::<FMA>(if LOWEST > x { LOWEST } else { x });
     if x < LOWEST { 0.0 } else { e }
 }
 
@@ -88,9 +95,9 @@ pub fn exp_nonpositive<const FMA: bool>(x: f32) -> f32 {
 #[inline(always)]
 pub fn exp2<const FMA: bool>(x: f32) -> f32 {
     let x = limit(x, -151.0, 129.0);
-    let t = x + ROUND;
-    let r = (x - (t - ROUND)) * std::f32::consts::LN_2;
-    scale(fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0, (t.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+    let n = (x + ROUND) - ROUND;
+    let r = (x - n) * std::f32::consts::LN_2;
+    times_power::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), n)
 }
 
 /// e^x - 1; 3 ULP.
@@ -211,10 +218,9 @@ pub fn tanh<const FMA: bool>(x: f32) -> f32 {
     let p = fma::<FMA>(p, z, 1.333_127_5e-1);
     let p = fma::<FMA>(p, z, -3.333_327_5e-1);
     let small = fma::<FMA>(p * z, x, x);
-    // tanh = 1 - 2 / (e^2a + 1); beyond 9.1 that is 1. No scaling in two steps: 2a <= 20.
+    // tanh = 1 - 2 / (e^2a + 1); beyond 9.1 that is 1.
     let b = if 10.0 < a { 10.0 } else { a };
-    let (n, r) = split_ln2::<FMA>(b + b);
-    let e = (fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0) * f32::from_bits((n.wrapping_add(127) << 23) as u32);
+    let e = exp_normal::<FMA>(b + b);
     let large = 1.0 - 2.0 / (e + 1.0);
     // The sign is set at the end for the sake of -0.
     copysign(if a < 0.625 { small } else { large }, x)
@@ -252,8 +258,7 @@ pub fn erf<const FMA: bool>(x: f32) -> f32 {
     let q = fma::<FMA>(q, t, 1.052_627e-1);
     let q = fma::<FMA>(q, t, 6.356_253e-1);
     let q = fma::<FMA>(q, t, 1.285_517_5e-1);
-    let (n, r) = split_ln2::<FMA>(-fma::<FMA>(q, t, t));
-    let e = (fma::<FMA>(exp_tail::<FMA>(r), r * r, r) + 1.0) * f32::from_bits((n.wrapping_add(127) << 23) as u32);
+    let e = exp_normal::<FMA>(-fma::<FMA>(q, t, t));
     let r = copysign(if a < 0.925 { small } else { 1.0 - e }, x);
     if x.is_nan() { x } else { r }
 }
