@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import pytest
 
@@ -16,6 +17,20 @@ import rustgrad as torch
 
 def stats(name):
     return torch.memory_stats()[name]
+
+
+def test_results_take_attributes_and_weak_references():
+    # Objects of results are made without a dictionary; one comes with the first attribute.
+    y = torch.ones(2) + 1
+    assert y.__dict__ == {}
+    y.note = "kept"
+    assert y.note == "kept" and y.__dict__ == {"note": "kept"}
+    y.itself = y
+    ref = weakref.ref(y)
+    assert ref() is y
+    del y
+    gc.collect()
+    assert ref() is None
 
 
 def test_freed_blocks_serve_again():
