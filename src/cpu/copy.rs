@@ -137,6 +137,8 @@ unsafe fn transpose<T: Copy>(level: Level, stream: bool, dst: *mut T, dm: isize,
         let at = |i: usize, j: usize| {
             (dst.wrapping_offset(i as isize * dm + j as isize), src.wrapping_offset(i as isize + j as isize * sn))
         };
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (stream, at); // no tiles there
         #[cfg(target_arch = "x86_64")]
         for j in (0..full_n).step_by(tile.max(1)) {
             for i in (0..full_m).step_by(tile.max(1)) {

@@ -7,6 +7,7 @@
 mod pairs;
 
 use super::threads::{SendPtr, parallel_for};
+#[cfg(target_arch = "x86_64")]
 use std::any::TypeId;
 use std::ops::{Add, AddAssign, Div, Range};
 
