@@ -96,12 +96,13 @@ impl Layout {
     }
 
     /// With a dimension of size 1 before dimension `d`.
-    pub fn unsqueezed(&self, d: usize) -> Layout {
+    pub fn unsqueezed(&self, d: usize) -> Result<Layout> {
         let (mut shape, mut strides) = (self.shape.clone(), self.strides.clone());
         let stride = if d < self.ndim() { self.strides[d] * self.shape[d] as isize } else { 1 };
         shape.insert(d, 1);
         strides.insert(d, stride);
-        Layout::of(shape, strides, self.offset, self.numel)
+        checked_numel(&shape)?; // one dimension may be too many
+        Ok(Layout::of(shape, strides, self.offset, self.numel))
     }
 
     /// Any strides; bounds against the storage are the caller's to check ([`Layout::required`]).

@@ -369,3 +369,11 @@ def test_apply_and_map():
     x = torch.tensor([1.0, 2.0])
     assert x.apply_(lambda v: v * 2).tolist() == [2.0, 4.0]
     assert x.map_(torch.tensor([1.0, 1.0]), lambda a, b: a - b).tolist() == [1.0, 3.0]
+
+
+def test_no_more_than_64_dimensions():
+    x = torch.ones([1] * 64)
+    for grow in (lambda: x.unsqueeze(0), lambda: x[None], lambda: x.expand([1] * 65), lambda: x.view([1] * 65)):
+        with pytest.raises(RuntimeError, match="too many dimensions"):
+            grow()
+    assert x.squeeze().ndim == 0

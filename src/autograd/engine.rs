@@ -25,7 +25,7 @@ impl Hasher for AddressHasher {
         self.0 = (v as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
-type Map<V> = HashMap<usize, V, BuildHasherDefault<AddressHasher>>;
+type Numbers = HashMap<usize, u32, BuildHasherDefault<AddressHasher>>;
 
 /// A node below the roots.
 struct Slot<'a> {
@@ -59,7 +59,7 @@ struct Graph<'a> {
     /// For each edge of each slot the number of the slot it leads to.
     targets: Vec<u32>,
     /// The numbers by address, once there are more than [`FEW`].
-    numbers: Map<u32>,
+    numbers: Numbers,
 }
 
 /// Nodes up to which looking at all of them finds one fastest.
@@ -68,7 +68,7 @@ const NOWHERE: u32 = u32::MAX;
 
 impl<'a> Graph<'a> {
     fn below(roots: &'a [Edge]) -> Graph<'a> {
-        let mut g = Graph { slots: Vec::with_capacity(FEW), targets: Vec::with_capacity(2 * FEW), numbers: Map::default() };
+        let mut g = Graph { slots: Vec::with_capacity(FEW), targets: Vec::with_capacity(2 * FEW), numbers: Numbers::default() };
         for e in roots {
             g.number(&e.node);
         }
@@ -116,10 +116,8 @@ impl<'a> Graph<'a> {
         &self.targets[from..from + self.slots[i].node.edges.len()]
     }
 
-    /// Which slots lead to one of those in `ends`.
-    fn leading_to(&self, ends: impl Iterator<Item = u32>) -> Vec<bool> {
-        let mut on_way = vec![false; self.slots.len()];
-        ends.for_each(|i| on_way[i as usize] = true);
+    /// The slots that `on_way` marks, and those that lead to one.
+    fn leading_to(&self, mut on_way: Vec<bool>) -> Vec<bool> {
         let mut order: Vec<usize> = (0..self.slots.len()).collect();
         order.sort_by_key(|&i| match self.slots[i].node.kind {
             Kind::Accumulate(_) => 0,
@@ -260,19 +258,20 @@ fn run(
     }
     let mut graph = Graph::below(&start);
 
-    // Where to catch gradients (slot, result, input), and which nodes lead there: with inputs given, only those run.
-    let mut catch: Map<SmallVec<[(u32, usize); 1]>> = Map::default();
+    // For each slot the (result, input) whose gradient is caught there, and which slots lead to those: only they run.
+    let mut catch: Vec<SmallVec<[(u32, usize); 1]>> = Vec::new();
     let mut caught: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[Tensor]>::len)];
     let mut needed: Option<Vec<bool>> = None;
     if let Some(inputs) = inputs {
+        catch.resize(graph.slots.len(), SmallVec::new());
         for (i, t) in inputs.iter().enumerate() {
             if let Some(e) = t.grad_edge()
                 && let Some(slot) = graph.find(&e.node)
             {
-                catch.entry(slot as usize).or_default().push((e.nr, i));
+                catch[slot as usize].push((e.nr, i));
             }
         }
-        needed = Some(graph.leading_to(catch.keys().map(|&i| i as u32)));
+        needed = Some(graph.leading_to(catch.iter().map(|c| !c.is_empty()).collect()));
     }
 
     // The latest recorded runs first; a leaf as soon as its gradient is complete.
@@ -304,10 +303,8 @@ fn run(
                 }
             }
             node.run_hooks(&mut grads)?;
-            if let Some(targets) = catch.get(&i) {
-                for &(nr, input) in targets {
-                    caught[input] = grads[nr as usize].clone();
-                }
+            for &(nr, input) in catch.get(i).into_iter().flatten() {
+                caught[input] = grads[nr as usize].clone();
             }
         }
         match &node.kind {

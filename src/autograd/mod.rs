@@ -48,38 +48,32 @@ struct LeafHooks {
     post: Vec<(u64, Hook)>,
 }
 
-/// Where a tensor keeps its [`Meta`], once it has one. As a `OnceLock<Arc<Meta>>`, at a third of its price: every recorded
-/// op fills one.
+/// Where a tensor keeps its [`Meta`], once it has one: a `OnceLock<Arc<Meta>>` that is filled by one exchange, since every
+/// recorded op fills one.
 #[derive(Default)]
 pub struct MetaSlot(AtomicPtr<Meta>);
 
 impl MetaSlot {
     #[inline]
     pub fn get(&self) -> Option<&Meta> {
-        // SAFETY: null or from `Arc::into_raw` in `set`, whose count is given back when the slot is dropped.
+        // SAFETY: null or from `Arc::into_raw`, whose count is given back when the slot is dropped.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
     pub fn get_or_init(&self) -> &Meta {
-        match self.get() {
-            Some(m) => m,
-            None => self.set(Arc::default()),
+        if self.get().is_none() {
+            let _ = self.set(Arc::default());
         }
+        self.get().expect("set by us or by another thread")
     }
 
-    /// Fills an empty slot; in a full one what is there stays.
-    pub fn set(&self, meta: Arc<Meta>) -> &Meta {
+    /// Fills an empty slot; a full one gives the value back.
+    fn set(&self, meta: Arc<Meta>) -> Result<(), Arc<Meta>> {
         let new = Arc::into_raw(meta).cast_mut();
-        match self.0.compare_exchange(std::ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: the slot holds the count from now on.
-            Ok(_) => unsafe { &*new },
-            Err(there) => {
-                // SAFETY: the count made above is given back; `there` is as in `get`.
-                unsafe {
-                    drop(Arc::from_raw(new));
-                    &*there
-                }
-            }
+        match self.0.compare_exchange(std::ptr::null_mut(), new, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            // SAFETY: the count that was given up above.
+            Err(_) => Err(unsafe { Arc::from_raw(new) }),
         }
     }
 
@@ -247,13 +241,16 @@ impl Tensor {
     }
 
     /// Replaces the history (in-place operations; results of a function).
-    pub fn set_grad_fn(&self, edge: Option<Edge>) {
+    pub fn set_grad_fn(&self, mut edge: Option<Edge>) {
         if self.0.meta.get().is_none() {
-            let has = edge.is_some();
+            // A fresh result: its state is made in one go, without locks.
+            let has_grad_fn = edge.is_some().into();
             let view_version = if self.0.view_of.is_some() { 0 } else { self.0.storage.version() };
-            let state = MetaState { grad_fn: edge, view_version, ..MetaState::default() };
-            self.0.meta.set(Arc::new(Meta { has_grad_fn: has.into(), state: Mutex::new(state), ..Meta::default() }));
-            return;
+            let state = Mutex::new(MetaState { grad_fn: edge, view_version, ..MetaState::default() });
+            match self.0.meta.set(Arc::new(Meta { has_grad_fn, state, ..Meta::default() })) {
+                Ok(()) => return,
+                Err(late) => edge = late.state.lock().grad_fn.take(),
+            }
         }
         let m = self.meta();
         let mut state = m.state.lock();

@@ -28,19 +28,6 @@ impl Level {
     }
 }
 
-/// Asks for the cache lines of `n` elements, at any address.
-#[inline(always)]
-pub fn prefetch<T>(at: *const T, n: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..n * size_of::<T>()).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch may be of any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(line)) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (at, n);
-}
-
 /// 0 until the first question.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
@@ -91,6 +78,19 @@ pub fn level() -> Level {
 pub fn available() -> impl Iterator<Item = Level> {
     let best = detect();
     [Level::Baseline, Level::Avx2, Level::Avx512].into_iter().filter(move |l| *l <= best)
+}
+
+/// Asks for the cache lines of `n` elements, at any address.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T, n: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..n * size_of::<T>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch may be of any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (at, n);
 }
 
 /// `a * b + c`: fused where `FMA` says that this is one instruction, two roundings elsewhere (never a call).

@@ -43,43 +43,40 @@ fn times_power<const FMA: bool>(q: f32, n: f32) -> f32 {
     fma::<FMA>(q, half, half) * rest
 }
 
-/// `(e^r - 1 - r) / r^2` for |r| <= ln 2 / 2.
+/// `e^r - 1` for |r| <= ln 2 / 2.
 #[inline(always)]
-fn exp_tail<const FMA: bool>(r: f32) -> f32 {
+fn exp_near<const FMA: bool>(r: f32) -> f32 {
     let p = 1.381_314_5e-3;
     let p = fma::<FMA>(p, r, 8.369_419e-3);
     let p = fma::<FMA>(p, r, 4.166_845_6e-2);
     let p = fma::<FMA>(p, r, 1.666_651_5e-1);
-    fma::<FMA>(p, r, 4.999_999_4e-1)
+    let p = fma::<FMA>(p, r, 4.999_999_4e-1);
+    fma::<FMA>(p, r * r, r)
 }
 
-/// `x = n ln 2 + r`, |r| <= ln 2 / 2.
+/// `x = n ln 2 + r`, |r| <= ln 2 / 2: (n + round, n, r). With [`ROUND`] or [`BIASED`] the low bits of the first hold an integer.
 #[inline(always)]
-fn split_ln2<const FMA: bool>(x: f32) -> (i32, f32) {
-    let t = fma::<FMA>(x, LOG2_E, ROUND);
-    let n = t - ROUND;
-    let r = fma::<FMA>(n, -LN2_HI, x);
-    ((t.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32), fma::<FMA>(n, -LN2_LO, r))
+fn split_ln2<const FMA: bool>(x: f32, round: f32) -> (f32, f32, f32) {
+    let t = fma::<FMA>(x, LOG2_E, round);
+    let n = t - round;
+    (t, n, fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, x)))
 }
 
 /// e^x; 1 ULP.
 #[inline(always)]
 pub fn exp<const FMA: bool>(x: f32) -> f32 {
     let x = limit(x, -104.0, 89.0);
-    let n = fma::<FMA>(x, LOG2_E, ROUND) - ROUND;
-    let r = fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, x));
-    times_power::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), n)
+    let (_, n, r) = split_ln2::<FMA>(x, ROUND);
+    times_power::<FMA>(exp_near::<FMA>(r), n)
 }
 
 /// e^x where that is a normal number, and for NaN; 1 ULP.
 #[inline(always)]
 fn exp_normal<const FMA: bool>(x: f32) -> f32 {
-    let t = fma::<FMA>(x, LOG2_E, BIASED);
-    let n = t - BIASED;
-    let r = fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, x));
+    let (t, _, r) = split_ln2::<FMA>(x, BIASED);
     // 2^n; anything for a NaN, which r still is.
     let power = f32::from_bits(t.to_bits() << 23);
-    fma::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), power, power)
+    fma::<FMA>(exp_near::<FMA>(r), power, power)
 }
 
 /// e^x for x <= 0 (or NaN); 1 ULP, results below the normal numbers are 0. Two thirds of the work of [`exp`].
@@ -97,14 +94,15 @@ pub fn exp2<const FMA: bool>(x: f32) -> f32 {
     let x = limit(x, -151.0, 129.0);
     let n = (x + ROUND) - ROUND;
     let r = (x - n) * std::f32::consts::LN_2;
-    times_power::<FMA>(fma::<FMA>(exp_tail::<FMA>(r), r * r, r), n)
+    times_power::<FMA>(exp_near::<FMA>(r), n)
 }
 
 /// e^x - 1; 3 ULP.
 #[inline(always)]
 pub fn expm1<const FMA: bool>(x: f32) -> f32 {
     let y = limit(x, -104.0, 89.0);
-    let (n, r) = split_ln2::<FMA>(y);
+    let (t, _, r) = split_ln2::<FMA>(y, ROUND);
+    let n = (t.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let p = 1.984_595_7e-4;
     let p = fma::<FMA>(p, r, 1.394_165_2e-3);
     let p = fma::<FMA>(p, r, 8.333_391_5e-3);

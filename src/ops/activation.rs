@@ -147,7 +147,7 @@ pub fn prelu(x: &Tensor, w: &Tensor) -> Result<Tensor> {
         w.dtype().scalar_name()
     );
     ensure!(w.ndim() <= 1, Runtime, "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {}", w.ndim());
-    let mut shape: Dims = Dims::from_elem(1, x.ndim());
+    let mut shape = Dims::from_elem(1, x.ndim());
     if w.numel() != 1 {
         ensure!(x.ndim() > 0, Runtime, "Not allow zero-dim input tensor.");
         let channels = if x.ndim() > 1 { x.shape()[1] } else { 1 };

@@ -298,7 +298,7 @@ pub fn squeeze(x: &Tensor, dims: Option<&[i64]>) -> Result<Tensor> {
 
 pub fn unsqueeze(x: &Tensor, dim: i64) -> Result<Tensor> {
     let d = wrap_dim(dim, x.ndim() + 1)?;
-    Ok(make(x, x.layout().unsqueezed(d), "UnsqueezeBackward0", || Back::Reshape))
+    Ok(make(x, x.layout().unsqueezed(d)?, "UnsqueezeBackward0", || Back::Reshape))
 }
 
 /// Dimensions `start..=end` as one.

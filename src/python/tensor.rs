@@ -58,7 +58,7 @@ impl PyTensor {
     /// The tensor it stands for now.
     #[inline]
     pub fn tensor(&self) -> Tensor {
-        self.t.get().expect("an object has its tensor from the start")
+        self.look(Tensor::clone)
     }
     /// [`Held::look`] at the tensor.
     #[inline]
@@ -99,7 +99,7 @@ pub fn tensor_ref(o: &Bound<'_, PyAny>) -> Option<Tensor> {
 /// A new Python object for a tensor.
 ///
 /// `Py::new` would call `object.__new__`, which on Python 3.11 and 3.12 makes a dictionary for each instance, known to the
-/// garbage collector: a third of what a small op costs. Without that call attributes still get theirs when one is set.
+/// garbage collector. Without that call attributes still get theirs when one is set.
 pub fn wrap(py: Python<'_>, t: Tensor) -> PyResult<Py<PyTensor>> {
     let class = PyTensor::type_object_raw(py);
     // SAFETY: the class's own allocation gives an object of its size that is zero beyond the header, as `object.__new__`
@@ -236,27 +236,27 @@ impl PyTensor {
     }
     #[getter]
     fn dtype(&self, py: Python<'_>) -> Py<super::types::PyDtype> {
-        dtype_object(py, self.look(|t| t.dtype()))
+        dtype_object(py, self.look(Tensor::dtype))
     }
     #[getter]
     fn device(&self) -> PyDevice {
-        PyDevice(self.look(|t| t.device()))
+        PyDevice(self.look(Tensor::device))
     }
     #[getter]
     fn ndim(&self) -> usize {
-        self.look(|t| t.ndim())
+        self.look(Tensor::ndim)
     }
     fn dim(&self) -> usize {
-        self.look(|t| t.ndim())
+        self.look(Tensor::ndim)
     }
     fn ndimension(&self) -> usize {
-        self.look(|t| t.ndim())
+        self.look(Tensor::ndim)
     }
     fn numel(&self) -> usize {
-        self.look(|t| t.numel())
+        self.look(Tensor::numel)
     }
     fn nelement(&self) -> usize {
-        self.look(|t| t.numel())
+        self.look(Tensor::numel)
     }
     #[getter]
     fn itemsize(&self) -> usize {
@@ -301,14 +301,14 @@ impl PyTensor {
         self.look(|t| t.dtype().is_complex())
     }
     fn is_signed(&self) -> bool {
-        !matches!(self.look(|t| t.dtype()), crate::dtype::Dtype::U8 | crate::dtype::Dtype::Bool)
+        !matches!(self.look(Tensor::dtype), crate::dtype::Dtype::U8 | crate::dtype::Dtype::Bool)
     }
     fn is_inference(&self) -> bool {
-        self.look(|t| t.is_inference())
+        self.look(Tensor::is_inference)
     }
     #[getter]
     fn is_meta(&self) -> bool {
-        self.look(|t| t.device()) == Device::Meta
+        self.look(Tensor::device) == Device::Meta
     }
     #[getter]
     fn _base(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {
@@ -332,7 +332,7 @@ impl PyTensor {
 
     #[getter]
     fn requires_grad(&self) -> bool {
-        self.look(|t| t.requires_grad())
+        self.look(Tensor::requires_grad)
     }
     #[setter]
     fn set_requires_grad(&self, on: bool) -> PyResult<()> {
@@ -349,7 +349,7 @@ impl PyTensor {
     }
     #[getter]
     fn is_leaf(&self) -> bool {
-        self.look(|t| t.is_leaf())
+        self.tensor().is_leaf()
     }
     #[getter]
     fn grad(&self, py: Python<'_>) -> PyResult<Option<Py<PyTensor>>> {

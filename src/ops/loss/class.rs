@@ -397,7 +397,7 @@ pub fn cross_entropy(
 
 /// Class weights in a shape that broadcasts along the class dimension.
 fn along_classes(w: &Tensor, ndim: usize, class_dim: i64) -> Result<Tensor> {
-    let mut shape: Dims = Dims::from_elem(1, ndim);
+    let mut shape = Dims::from_elem(1, ndim);
     shape[class_dim as usize] = w.numel();
     view::reshape_to(w, &shape)
 }

@@ -396,7 +396,7 @@ pub fn backward(
 
 /// A weight for each channel, in a shape that broadcasts over `[N, C, ...]`.
 pub fn per_channel(w: &Tensor, ndim: usize) -> Result<Tensor> {
-    let mut shape: Dims = Dims::from_elem(1, ndim);
+    let mut shape = Dims::from_elem(1, ndim);
     shape[1] = w.numel();
     view::reshape_to(w, &shape)
 }
